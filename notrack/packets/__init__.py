@@ -1,0 +1,1 @@
+"""Header fields and exact sets of packets. Knows nothing about rules."""

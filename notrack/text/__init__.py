@@ -1,0 +1,1 @@
+"""Source files, places in them, and diagnostics. Knows nothing about firewalls."""
