@@ -1,0 +1,141 @@
+"""Statements and rules as text."""
+
+from __future__ import annotations
+
+from notrack.ruleset.nft import tree as t
+from notrack.ruleset.nft.expression_writer import expression_text, quoted
+
+
+def rule_text(rule: t.Rule, depth: int = 0) -> str:
+    """The rule on one line, but for long sets; `depth` is that of its line, in tabs."""
+    words = [statement_text(statement, depth) for statement in rule.statements]
+    words += [f'comment "{quoted(rule.comment)}"'] if rule.comment is not None else []
+    return " ".join(words)
+
+
+def statement_text(node: t.Node, depth: int = 0) -> str:
+    """The statement as nft reads it."""
+    match node:
+        case t.Match(left=left, right=right, op=op):
+            words = [expression_text(left), op, expression_text(right, depth)]
+            return " ".join(word for word in words if word)
+        case t.Vmap(key=key, table=table):
+            return f"{expression_text(key)} vmap {expression_text(table, depth)}"
+        case t.Assign(target=target, value=value):
+            return f"{expression_text(target)} set {expression_text(value, depth)}"
+        case t.ObjectReference(kind=kind, name=name):
+            return f"{kind} name {expression_text(name, depth)}"
+        case t.Notrack():
+            return "notrack"
+        case t.Expression():
+            return expression_text(node, depth)
+        case t.Unknown(text=text):
+            return text
+        case t.Nat():
+            return _nat(node, depth)
+        case t.Update() | t.Meter():
+            return _update(node)
+        case t.Log():
+            return _log(node)
+        case _:
+            return _simple(node)
+
+
+def _simple(node: t.Node) -> str:
+    words: list[object]
+    match node:
+        case t.Counter():
+            words = ["counter", *_pair("packets", node.packets), *_pair("bytes", node.bytes)]
+        case t.Last():
+            words = ["last", *_pair("used", node.used)]
+        case t.Limit():
+            words = ["limit rate", "over" if node.over else None, _rate(node), *_burst(node)]
+        case t.Quota():
+            words = ["quota", node.mode or None, node.amount, *_pair("used", node.used)]
+        case t.ConnectionLimit():
+            words = ["ct count", "over" if node.over else None, node.count]
+        case t.Reject():
+            words = ["reject", *_reject(node)]
+        case t.Tproxy():
+            words = ["tproxy", node.family, "to", _endpoint(node.address, node.port, 0)]
+        case t.Queue():
+            flags = f"flags {','.join(node.flags)}" if node.flags else None
+            words = ["queue", flags, *_pair("to", node.to and expression_text(node.to))]
+        case t.Synproxy():
+            words = ["synproxy", *_pair("mss", node.mss), *_pair("wscale", node.wscale)]
+            words += ["timestamp" if node.timestamp else None, "sack-perm" if node.sack_perm else None]
+        case t.Duplicate():
+            device = node.device and expression_text(node.device)
+            words = ["dup to", expression_text(node.to), *_pair("device", device)]
+        case t.Forward():
+            device = node.device and expression_text(node.device)
+            words = ["fwd", node.family, "to", expression_text(node.to), *_pair("device", device)]
+        case t.Offload():
+            words = ["flow add", f"@{node.flowtable}"]
+        case t.Reset():
+            words = ["reset", expression_text(node.option)]
+        case t.Xt():
+            words = ["xt", node.kind, f'"{node.name}"']
+        case _:
+            raise TypeError(type(node))
+    return " ".join(str(word) for word in words if word is not None)
+
+
+def _pair(word: str, value: object) -> tuple[object, ...]:
+    return () if value is None else (word, value)
+
+
+def _rate(limit: t.Limit) -> str:
+    return f"{limit.rate} {limit.unit}/{limit.per}" if limit.unit else f"{limit.rate}/{limit.per}"
+
+
+def _burst(limit: t.Limit) -> tuple[object, ...]:
+    return () if limit.burst is None else ("burst", limit.burst, limit.burst_unit)
+
+
+def _reject(node: t.Reject) -> tuple[object, ...]:
+    if node.protocol is None:
+        return ()
+    if node.protocol == "tcp":
+        return ("with tcp reset",)
+    return ("with", node.protocol, *(() if node.code is None else (expression_text(node.code),)))
+
+
+def _endpoint(address: t.Expression | None, port: t.Expression | None, depth: int) -> str:
+    host = "" if address is None else expression_text(address, depth)
+    if port is None:
+        return host
+    if isinstance(address, t.Value | t.Range) and ":" in host:
+        host = "-".join(f"[{end}]" for end in host.split("-"))
+    return f"{host}:{expression_text(port, depth)}"
+
+
+def _nat(nat: t.Nat, depth: int) -> str:
+    words: list[str] = [nat.kind]
+    target = _endpoint(nat.address, nat.port, depth)
+    if target:
+        words += [word for word in (nat.family, nat.form, "to", target) if word]
+    words += [",".join(nat.flags)] if nat.flags else []
+    return " ".join(words)
+
+
+def _update(node: t.Update | t.Meter) -> str:
+    words = [expression_text(node.key)]
+    words += [f"timeout {node.timeout}"] if node.timeout else []
+    words += [statement_text(statement) for statement in node.statements]
+    if isinstance(node, t.Update):
+        words += [f": {expression_text(node.data)}"] if node.data is not None else []
+        return f"{node.verb} @{node.set} {{ {' '.join(words)} }}"
+    size = f" size {node.size}" if node.size is not None else ""
+    return f"meter {node.name}{size} {{ {' '.join(words)} }}"
+
+
+def _log(log: t.Log) -> str:
+    words: list[object] = ["log"]
+    words += _pair("prefix", log.prefix and expression_text(log.prefix))
+    words += _pair("group", log.group)
+    words += _pair("snaplen", log.snaplen)
+    words += _pair("queue-threshold", log.queue_threshold)
+    words += _pair("level", log.level)
+    words += _pair("flags", ",".join(log.flags) if log.flags else None)
+    return " ".join(str(word) for word in words)
