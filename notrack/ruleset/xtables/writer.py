@@ -1,0 +1,125 @@
+"""Rulesets to text for iptables-restore, in the order and the spelling of iptables-save."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from notrack.packets.address import Family
+from notrack.ruleset.xtables.tree import (
+    Broken,
+    Chain,
+    Command,
+    Counters,
+    Line,
+    Option,
+    Rule,
+    Ruleset,
+    Table,
+    Trivia,
+)
+from notrack.ruleset.xtables.words import bare, prose
+from notrack.text.source import Span
+
+_FLAG = {Family.IPV4: "-4", Family.IPV6: "-6"}
+_PROSE = frozenset(
+    ("--comment", "--log-prefix", "--nflog-prefix", "--ulog-prefix", "--string", "--hex-string", "--u32")
+)
+
+
+def write(ruleset: Ruleset) -> str:
+    """The whole ruleset printed anew; what is read from it is an equal tree."""
+    return "".join(text + "\n" for section in ruleset.sections for text in _section_text(section))
+
+
+def write_kept(ruleset: Ruleset) -> str:
+    """The ruleset with the very text of every line that was read, line ending and all; only lines without
+    a span are printed anew. A ruleset as the reader gave it comes back byte for byte."""
+    return "".join(_kept_pieces(ruleset))
+
+
+def rule_text(rule: Rule) -> str:
+    """One rule as one line, without a line ending."""
+    words = [f"[{rule.counters[0]}:{rule.counters[1]}]"] if rule.counters else []
+    if rule.family is not None:
+        words.append(_FLAG[rule.family])
+    if rule.table is not None:
+        words += ["-t", bare(rule.table)]
+    words += [rule.command, bare(rule.chain)]
+    if rule.number is not None:
+        words.append(str(rule.number))
+    words.extend(option_text(option) for option in rule.options)
+    for match in rule.matches:
+        words += ["-m", bare(match.name)]
+        words.extend(option_text(option) for option in match.options)
+    if rule.target is not None:
+        words += ["-g" if rule.target.goto else "-j", bare(rule.target.name)]
+        words.extend(option_text(option) for option in rule.target.options)
+    return " ".join(words)
+
+
+def option_text(option: Option) -> str:
+    """One option with its sign and its values, quoted where the loader needs it."""
+    spell = prose if option.name in _PROSE else bare
+    words = ["!"] if option.negated else []
+    words.append(bare(option.name))
+    words.extend(spell(value) for value in option.values)
+    return " ".join(words)
+
+
+def _section_text(section: Table | Trivia | Broken) -> Iterator[str]:
+    if not isinstance(section, Table):
+        yield section.text
+        return
+    yield "*" + section.name
+    for line in section.lines:
+        yield _line_text(line)
+    if section.committed:
+        yield "COMMIT"
+
+
+def _line_text(line: Line) -> str:
+    match line:
+        case Rule():
+            return rule_text(line)
+        case Chain():
+            counters = f" {_counters(line.counters)}" if line.counters else ""
+            return f":{bare(line.name)} {line.policy or '-'}{counters}"
+        case Command():
+            return _command_text(line)
+        case Trivia() | Broken():
+            return line.text
+
+
+def _command_text(command: Command) -> str:
+    words = [_FLAG[command.family]] if command.family else []
+    if command.table is not None:
+        words += ["-t", bare(command.table)]
+    return " ".join([*words, command.name, *(bare(argument) for argument in command.arguments)])
+
+
+def _counters(counters: Counters) -> str:
+    return f"[{counters[0]}:{counters[1]}]"
+
+
+def _kept_pieces(ruleset: Ruleset) -> Iterator[str]:
+    for section in ruleset.sections:
+        if not isinstance(section, Table):
+            yield _kept(section.span, section.text)
+            continue
+        was_read = section.header is not None or any(line.span for line in section.lines)
+        if section.header is not None or not was_read:
+            yield _kept(section.header, "*" + section.name)
+        for line in section.lines:
+            yield _kept(line.span, "" if line.span else _line_text(line))
+        if section.footer is not None or (section.committed and not was_read):
+            yield _kept(section.footer, "COMMIT")
+
+
+def _kept(span: Span | None, otherwise: str) -> str:
+    """The whole line in which a span lies, with its line ending."""
+    if span is None:
+        return otherwise + "\n"
+    text = span.source.text
+    start = text.rfind("\n", 0, span.start) + 1
+    end = text.find("\n", span.end)
+    return text[start:] if end < 0 else text[start : end + 1]
