@@ -1,0 +1,7 @@
+"""`python -m notrack`."""
+
+import sys
+
+from notrack.cli.main import main
+
+sys.exit(main())

@@ -1,0 +1,91 @@
+"""`notrack compile`: a site file to rules."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from notrack.cli.main import DONE, NOT_UNDERSTOOD, REFUSED, USAGE
+
+if TYPE_CHECKING:
+    from notrack.layout.output import Output
+
+_EPILOG = """examples:
+  notrack compile site.spec > rules.v4                    the IPv4 restore file
+  notrack compile site.spec --to ip6tables > rules.v6     the IPv6 restore file
+  notrack compile site.spec --to nft | nft -c -f -        check with nft
+  notrack compile site.spec -o out/                       every target into out/
+  notrack compile site.spec --coexist | iptables-restore --noflush"""
+_TARGETS = ("iptables", "ip6tables", "nft", "sysctl", "modprobe")
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    parser.epilog = _EPILOG
+    parser.add_argument("spec", metavar="SPEC", help="the site file; - reads standard input")
+    parser.add_argument("--to", choices=_TARGETS, help="what to print (default: iptables)")
+    parser.add_argument("-o", "--output", metavar="DIR", help="write every target into DIR instead")
+    parser.add_argument(
+        "--coexist", action="store_true", help="own chains only, for iptables-restore --noflush"
+    )
+    parser.add_argument("--map", metavar="FILE", help="write which rule comes from where, as JSON")
+
+
+def run(args: argparse.Namespace) -> int:
+    from notrack.cli.messages import note
+    from notrack.cli.sitefile import planned
+
+    if args.to and args.output:
+        note("--to prints one target, -o writes all of them: choose one")
+        return USAGE
+    found = planned(args.spec, args.color, coexist=args.coexist)
+    if found is None:
+        return NOT_UNDERSTOOD
+    from notrack.layout.output import emit
+
+    targets = _TARGETS if args.output else (args.to or "iptables",)
+    outputs = [emit(found, target, coexist=args.coexist) for target in targets]
+    try:
+        if args.map:
+            _write_map(Path(args.map), outputs)
+        if args.output:
+            _write_all(Path(args.output), outputs)
+            return DONE
+    except OSError as error:
+        note(f"{error.filename}: {error.strerror}")
+        return REFUSED
+    sys.stdout.write(outputs[0].text)
+    if args.to is None:
+        note(
+            "IPv6 is not in this output: add --to ip6tables for it, --to nft for both, or -o DIR for all files"
+        )
+    return DONE
+
+
+def _write_all(directory: Path, outputs: list[Output]) -> None:
+    from notrack.layout.output import FILES
+
+    directory.mkdir(parents=True, exist_ok=True)
+    for output in outputs:
+        (directory / FILES[output.target]).write_text(output.text)
+
+
+def _write_map(path: Path, outputs: list[Output]) -> None:
+    import json
+
+    rules = [
+        {
+            "target": rule.target,
+            "table": rule.table,
+            "chain": rule.chain,
+            "rule": rule.text,
+            "declarations": [
+                {"keyword": o.keyword, "name": o.name, "file": o.span.source.name, "line": o.span.line}
+                for o in rule.origins
+            ],
+        }
+        for output in outputs
+        for rule in output.rules
+    ]
+    path.write_text(json.dumps({"schema_version": 1, "rules": rules}, indent=2) + "\n")

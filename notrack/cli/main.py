@@ -1,0 +1,71 @@
+"""`notrack`: finds the command and runs it. Only the module of the command that is asked for is imported."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from importlib import import_module
+
+from notrack import __version__
+
+COMMANDS = {
+    "compile": "compile a site file to iptables-restore, ip6tables-restore or nft rules",
+    "plan": "show every flow of a site, tracked or not, and why",
+}
+
+_EPILOG = """examples:
+  notrack plan site.spec                      what will be tracked, and why
+  notrack compile site.spec > rules.v4        the IPv4 restore file
+  notrack compile site.spec --to nft          one nft file for both families
+  notrack compile site.spec -o out/           every target into a directory
+
+exit status: 0 done, 1 findings or failed expectations, 2 wrong usage, 3 a source that cannot be understood,
+4 the kernel or a system tool refused, 5 applied and rolled back, 6 a difference was found"""
+
+DONE, FINDINGS, USAGE, NOT_UNDERSTOOD, REFUSED, ROLLED_BACK, DIFFERENT = range(7)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command; its exit status."""
+    words = sys.argv[1:] if argv is None else argv
+    parser = _parser(next((word for word in words if word in COMMANDS), None))
+    args = parser.parse_args(words)
+    if args.command is None:
+        parser.print_help(sys.stderr)
+        return USAGE
+    try:
+        status: int = import_module(f"notrack.cli.{args.command}").run(args)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # The reader of our output went away (`| head`): not our fault, and no news to anybody.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return DONE
+    except KeyboardInterrupt:
+        print("notrack: interrupted", file=sys.stderr)
+        return 130
+    return status
+
+
+def _parser(chosen: str | None) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="notrack",
+        description="Take the busy flows of a Linux host out of connection tracking, provably.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"notrack {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
+    for name, summary in COMMANDS.items():
+        command = commands.add_parser(
+            name, help=summary, description=summary, formatter_class=argparse.RawDescriptionHelpFormatter
+        )
+        command.add_argument(
+            "--color",
+            choices=("auto", "always", "never"),
+            default="auto",
+            help="colour messages (default: auto)",
+        )
+        if name == chosen:
+            import_module(f"notrack.cli.{name}").configure(command)
+    return parser

@@ -1,0 +1,26 @@
+"""A site file from the command line: read, resolved and planned, or its faults told."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from notrack.cli.messages import tell
+from notrack.plan.planner import Plan, plan
+from notrack.site import load, load_text
+from notrack.text.diagnostic import Rejected
+
+
+def planned(spec: str, color: str, *, coexist: bool = False) -> Plan | None:
+    """The plan of a site file (`-`: standard input); None after its faults were told on standard error."""
+    try:
+        if spec == "-":
+            site, warnings = load_text(sys.stdin.buffer.read(), "<stdin>", Path.cwd())
+        else:
+            site, warnings = load(spec)
+        found = plan(site, coexist=coexist)
+    except Rejected as rejected:
+        tell(rejected.diagnostics, color)
+        return None
+    tell(warnings + found.warnings, color)
+    return found

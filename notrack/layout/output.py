@@ -1,0 +1,109 @@
+"""The targets of the compiler: what `notrack compile --to` can print, by name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from notrack.layout import nft, settings, xtables
+from notrack.packets.address import Family
+from notrack.plan.planner import Plan, leaves_to_others
+from notrack.plan.words import family_word
+from notrack.site.model import Origin, Site
+
+TARGETS = ("iptables", "ip6tables", "nft", "sysctl", "modprobe")
+FILES = {
+    "iptables": "rules.v4",
+    "ip6tables": "rules.v6",
+    "nft": "rules.nft",
+    "sysctl": "sysctl.conf",
+    "modprobe": "modprobe.conf",
+}
+
+_CHANGE = "Compiled by notrack: change the site, not this file."
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One emitted rule for `--map`: where it stands, its text, and the declarations it comes from."""
+
+    target: str
+    table: str
+    chain: str
+    text: str
+    origins: tuple[Origin, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """The text of one target, ready to load, and the map of its rules."""
+
+    target: str
+    text: str
+    rules: tuple[Rule, ...] = ()
+
+
+def emit(plan: Plan, target: str, *, coexist: bool = False) -> Output:
+    """One target of a plan. `coexist`: own chains only, for `iptables-restore --noflush`; nft always is so.
+
+    A site that leaves anything to other rules gets own chains by itself, since a restore file that
+    replaces whole tables would throw those other rules away.
+    """
+    if target == "nft":
+        return _nft(plan)
+    if target == "sysctl":
+        return Output(target, settings.sysctl(plan.site))
+    if target == "modprobe":
+        return Output(target, settings.modprobe(plan.site))
+    family = Family.IPV4 if target == "iptables" else Family.IPV6
+    return _xtables(plan, family, target, coexist or leaves_to_others(plan.site))
+
+
+def _networks(site: Site, family: Family) -> dict[tuple[tuple[int, int], ...], str]:
+    """What the site calls an address list, so that chains and sets can be called the same."""
+    found: dict[tuple[tuple[int, int], ...], str] = {}
+    for name, addresses in site.networks:
+        found.setdefault(addresses.family(family).spans, name)
+    return found
+
+
+def _xtables(plan: Plan, family: Family, target: str, coexist: bool) -> Output:
+    from notrack.ruleset.xtables.writer import rule_text, write
+
+    restore = xtables.Restore(family, plan.site.defaults, coexist, _networks(plan.site, family))
+    ruleset, mapped = xtables.layout(plan.families[family], restore)
+    rules = tuple(Rule(target, m.table, m.rule.chain, rule_text(m.rule), m.origins) for m in mapped)
+    header = "\n".join(_restore_header(plan.site, family, target, coexist))
+    return Output(target, f"{header}\n{write(ruleset)}", rules)
+
+
+def _restore_header(site: Site, family: Family, target: str, coexist: bool) -> Iterator[str]:
+    yield f"# {family_word(family)} rules of site {site.name}. {_CHANGE}"
+    if not coexist:
+        yield f"# Load with: {target}-restore < {FILES[target]}"
+        return
+    yield "# These are chains of our own beside the rules of others; load with:"
+    yield f"#   {target}-restore --noflush < {FILES[target]}"
+    yield "# Loading again puts a second jump before the first, which changes nothing. To take old jumps out:"
+    yield f"#   {target}-save | grep -v -- '--comment notrack ' | {target}-restore"
+
+
+def _nft(plan: Plan) -> Output:
+    from notrack.ruleset.nft.builder import replacement
+    from notrack.ruleset.nft.tree import Ruleset
+    from notrack.ruleset.nft.statement_writer import rule_text
+    from notrack.ruleset.nft.writer import write
+
+    commands = []
+    rules: list[Rule] = []
+    for family, found in plan.families.items():
+        table, mapped = nft.layout(found, plan.site.defaults, _networks(plan.site, family))
+        commands += replacement(table)
+        where = f"{table.family} {table.name}"
+        rules += [Rule("nft", where, m.chain, rule_text(m.rule), m.origins) for m in mapped]
+    header = (
+        "#!/usr/sbin/nft -f\n"
+        f"# Rules of site {plan.site.name}. {_CHANGE}\n"
+        "# Only tables of our own are replaced, all in one transaction. Load with: nft -f rules.nft\n\n"
+    )
+    return Output("nft", header + write(Ruleset(tuple(commands))), tuple(rules))

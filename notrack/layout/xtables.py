@@ -1,0 +1,242 @@
+"""Legs as an iptables-restore file of one family.
+
+`filter` stands before `raw`, so that at no moment something is untracked and not yet let through: the file
+takes effect table by table, in its order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import product
+
+from notrack.layout.chains import Chains, Line
+from notrack.layout.comment import comment
+from notrack.layout.listing import Prefixes
+from notrack.layout.merging import Group, Part, groups
+from notrack.layout.phrase import Phrase, phrase
+from notrack.layout.target import counting, needs_protocol, states, target
+from notrack.packets.address import Family
+from notrack.plan.leg import Hook, Stage, Verb
+from notrack.plan.planner import FamilyPlan
+from notrack.ruleset.xtables import build
+from notrack.ruleset.xtables.tree import Chain, Rule, Ruleset, Table
+from notrack.site.model import Default, Defaults, Origin
+
+_INLINE = 8  # up to so many rules an address list is written out; beyond, it becomes a chain
+
+_TABLES: tuple[tuple[str, tuple[tuple[str, tuple[Hook, ...], str], ...]], ...] = (
+    (
+        "filter",
+        (
+            ("INPUT", (Hook.INPUT,), "IN"),
+            ("FORWARD", (Hook.FORWARD,), "FWD"),
+            ("OUTPUT", (Hook.OUTPUT,), "OUT"),
+        ),
+    ),
+    ("mangle", (("FORWARD", (Hook.MANGLE_FORWARD,), "MSS"),)),
+    (
+        "nat",
+        (
+            ("PREROUTING", (Hook.NAT_IN,), "DNAT"),
+            ("OUTPUT", (Hook.NAT_OUT,), "DNAT-OUT"),
+            ("POSTROUTING", (Hook.NAT_POST,), "SNAT"),
+        ),
+    ),
+    (
+        "raw",
+        (
+            ("PREROUTING", (Hook.RAW_IN, Hook.HELPER_IN), "PRE"),
+            ("OUTPUT", (Hook.RAW_OUT, Hook.HELPER_OUT), "RAW-OUT"),
+        ),
+    ),
+)
+_BUILTIN = {
+    "filter": ("INPUT", "FORWARD", "OUTPUT"),
+    "mangle": ("PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING"),
+    "nat": ("PREROUTING", "INPUT", "OUTPUT", "POSTROUTING"),
+    "raw": ("PREROUTING", "OUTPUT"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Mapped:
+    """One emitted rule and the declarations it comes from, for `--map`."""
+
+    table: str
+    rule: Rule
+    origins: tuple[Origin, ...]
+
+
+@dataclass
+class Restore:
+    """A restore file in the making."""
+
+    family: Family
+    defaults: Defaults
+    coexist: bool
+    networks: dict[tuple[tuple[int, int], ...], str] = field(default_factory=dict)
+
+
+def layout(plan: FamilyPlan, restore: Restore) -> tuple[Ruleset, list[Mapped]]:
+    """The whole file, and its map."""
+    tables: list[Table] = []
+    mapped: list[Mapped] = []
+    for table, hooks in _TABLES:
+        chains = Chains(prefix="NOTRACK-" if restore.coexist else "")
+        heads: list[tuple[str, str]] = []
+        for builtin, leg_hooks, short in hooks:
+            chain = f"NOTRACK-{short}" if restore.coexist else builtin
+            if _hook(plan, restore, chains, chain, leg_hooks, builtin if table == "filter" else None):
+                heads.append((builtin, chain))
+        if not heads and table != "filter":
+            continue
+        if not heads and restore.coexist:
+            continue
+        made = [(line.rule(), line.origins) for line in chains.lines()]
+        mapped += [Mapped(table, rule, origins) for rule, origins in made]
+        jumps = [_jump(builtin, chain) for builtin, chain in heads] if restore.coexist else []
+        tables.append(
+            build.table(
+                table, tuple(_chains(table, heads, chains, restore)), (*(rule for rule, _ in made), *jumps)
+            )
+        )
+    return Ruleset(restore.family, tuple(tables)), mapped
+
+
+def _hook(
+    plan: FamilyPlan,
+    restore: Restore,
+    chains: Chains,
+    chain: str,
+    hooks: tuple[Hook, ...],
+    default: str | None,
+) -> bool:
+    """The rules of one hook; whether there are any."""
+    found = sorted((g for hook in hooks for g in groups(plan.legs, hook)), key=lambda group: group.stage)
+    chains.open(chain)
+    for group in found:
+        _group(group, restore, chains, chain)
+    if restore.coexist and default and _default(restore.defaults, default) in (Default.DROP, Default.REJECT):
+        origins = (restore.defaults.origins.get(default.lower()),)
+        chains.add(Line(chain, "", "-j DROP", tuple(o for o in origins if o is not None), "default"))
+        return True
+    return bool(found)
+
+
+def _default(defaults: Defaults, builtin: str) -> Default:
+    return {"INPUT": defaults.input, "FORWARD": defaults.forward, "OUTPUT": defaults.output}[builtin]
+
+
+def _chains(table: str, heads: list[tuple[str, str]], chains: Chains, restore: Restore) -> Iterator[Chain]:
+    if not restore.coexist:
+        yield from (build.chain(name, _policy(table, name, restore.defaults)) for name in _BUILTIN[table])
+    yield from (build.chain(name) for name in chains.own(_BUILTIN[table], [chain for _, chain in heads]))
+
+
+def _jump(builtin: str, chain: str) -> Rule:
+    return build.rule(builtin, f"-j {chain}", "notrack", command="-I")
+
+
+def _policy(table: str, builtin: str, defaults: Defaults) -> str:
+    if table != "filter":
+        return "ACCEPT"
+    return "DROP" if _default(defaults, builtin) in (Default.DROP, Default.REJECT) else "ACCEPT"
+
+
+def _group(group: Group, restore: Restore, chains: Chains, chain: str) -> None:
+    if group.stage is Stage.FRAGMENT and restore.family is Family.IPV6:
+        chain = _fragments(chains, chain, group)
+    action = target(group, restore.family, restore.coexist)
+    condition = _joined(states(group), f"-m helper --helper {group.helper}" if group.helper else "")
+    count = counting(group, restore.family)
+    phrases = [(part, phrase(part.box)) for part in group.parts]
+    if count and group.action.verb is not Verb.LOG and sum(_size(p) for _, p in phrases) > 1:
+        inner = chains.named(f"limit-{group.origins[0].name}", ("limit", count, action))
+        chains.add_once(Line(inner, count, action, group.origins, comment(group.origins)))
+        action, count = f"-j {inner}", ""
+    for part, words in phrases:
+        _part(part, words, group, restore, chains, chain, _joined(condition, count), action)
+
+
+def _size(words: Phrase) -> int:
+    return words.others() * _listed(words.sources) * _listed(words.destinations)
+
+
+def _listed(prefixes: Prefixes | None) -> int:
+    return 1 if prefixes is None else len(prefixes.listed)
+
+
+def _fragments(chains: Chains, chain: str, group: Group) -> str:
+    """The chain of later IPv6 fragments: entered by every fragment, left again by the first of each."""
+    inner = chains.named("later-fragments", ("fragments", chain))
+    origins = group.origins
+    chains.add(
+        Line(chain, "-m ipv6header --header ipv6-frag --soft", f"-j {inner}", origins, comment(origins))
+    )
+    chains.add_once(Line(inner, "-m frag --fragfirst", "-j RETURN", origins, comment(origins)))
+    return inner
+
+
+def _part(
+    part: Part,
+    words: Phrase,
+    group: Group,
+    restore: Restore,
+    chains: Chains,
+    chain: str,
+    extra: str,
+    action: str,
+) -> None:
+    sources, destinations = words.sources, words.destinations
+    inline_only = restore.coexist and group.action.verb is Verb.KEEP
+    for option in ("-d", "-s"):
+        prefixes = sources if option == "-s" else destinations
+        if prefixes is None or (len(prefixes.listed) == 1):
+            continue
+        too_many = words.others() * _listed(sources) * _listed(destinations) > _INLINE
+        if prefixes.negated or (too_many and not inline_only):
+            carried = words.protocols[0] if needs_protocol(group.action) else ""
+            action = _address_chain(option, prefixes, part, restore, chains, carried, action)
+            sources, destinations = (None, destinations) if option == "-s" else (sources, None)
+    for source, destination, devices, protocol, match in product(
+        _addresses("-s", sources),
+        _addresses("-d", destinations),
+        words.devices,
+        words.protocols,
+        words.matches,
+    ):
+        text = _joined(source, destination, devices, protocol, words.fragment, match, extra)
+        chains.add(Line(chain, text, action, part.origins, comment(part.origins)))
+
+
+def _addresses(option: str, prefixes: Prefixes | None) -> Iterator[str]:
+    if prefixes is None:
+        yield ""
+        return
+    mark = "! " if prefixes.negated else ""
+    yield from (f"{mark}{option} {prefix}" for prefix in prefixes.listed)
+
+
+def _address_chain(
+    option: str, prefixes: Prefixes, part: Part, restore: Restore, chains: Chains, carried: str, action: str
+) -> str:
+    """A chain that goes on with `action` for one list of addresses; shared by all that need the same."""
+    addresses = part.box.source if option == "-s" else part.box.destination
+    assert addresses is not None
+    known = restore.networks.get(addresses.spans, "list")
+    name = chains.named(f"{'from' if option == '-s' else 'to'}-{known}", (option, prefixes, carried, action))
+    if chains.extend_origins(name, part.origins):
+        return f"-j {name}"
+    for prefix in prefixes.listed:
+        step = "-j RETURN" if prefixes.negated else action
+        chains.add(
+            Line(name, _joined(f"{option} {prefix}", "" if prefixes.negated else carried), step, part.origins)
+        )
+    if prefixes.negated:
+        chains.add(Line(name, carried, action, part.origins))
+    return f"-j {name}"
+
+
+def _joined(*parts: str) -> str:
+    return " ".join(part for part in parts if part)

@@ -1,0 +1,205 @@
+"""From a site to its plan: flows, decisions, port ranges, legs, for each address family apart."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from notrack.packets.address import Family
+from notrack.packets.intervals import EMPTY, Interval, IntervalSet
+from notrack.plan.box import REACH_LOCAL, SCTP, TCP, UDP
+from notrack.plan.decisions import UNDECLARED, claims_of, decide
+from notrack.plan.flow import Decision, Flow, Paths
+from notrack.plan.ground import ground, groups, label
+from notrack.plan.leg import Leg
+from notrack.plan.legs import (
+    Frame,
+    forward_legs,
+    fragment_legs,
+    helper_legs,
+    input_legs,
+    last_legs,
+    output_legs,
+    raw_legs,
+)
+from notrack.plan.nat import nat_legs
+from notrack.plan.paths import flows
+from notrack.plan.translation import SMALLEST_RANGE, Translation, port_range, translations
+from notrack.plan.words import family_word
+from notrack.site.model import Client, Default, Publish, Redirect, Site, SourceTranslation, Tracking
+from notrack.text.diagnostic import Diagnostic, Rejected, Severity
+
+
+@dataclass(frozen=True, slots=True)
+class FamilyPlan:
+    """The plan of one family. `tracking` is `none`, `partial` or `all`; `ranges` by protocol number."""
+
+    family: Family
+    tracking: str
+    decisions: tuple[Decision, ...]
+    ranges: dict[int, Interval]
+    legs: tuple[Leg, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What becomes of every flow of a site, and the legs that make it so."""
+
+    site: Site
+    families: dict[Family, FamilyPlan]
+    warnings: tuple[Diagnostic, ...] = ()
+
+
+def plan(site: Site, *, coexist: bool = False) -> Plan:
+    """Decide every flow of `site`.
+
+    `coexist`: rules of others stay, and may turn tracking on, so NOTRACK is emitted even where nothing of
+    this site needs tracking; a `default ... leave` says the same. Raises `Rejected` with every conflict.
+    """
+    others = coexist or leaves_to_others(site)
+    faults: list[Diagnostic] = []
+    found = {family: _family(site, family, others, faults) for family in Family}
+    if faults:
+        raise Rejected(tuple(dict.fromkeys(faults)))
+    return Plan(site, found, tuple(_warnings(site)))
+
+
+def leaves_to_others(site: Site) -> bool:
+    """Whether the rules of others stay in force beside the site's own."""
+    defaults = site.defaults
+    return Default.LEAVE in (defaults.input, defaults.forward, defaults.output)
+
+
+def _family(site: Site, family: Family, others: bool, faults: list[Diagnostic]) -> FamilyPlan:
+    land = ground(site, family)
+    lines = translations(land)
+    decisions, conflicts = decide(land, flows(land), lines)
+    faults += conflicts
+    claims = tuple(claims_of(decisions, lines))
+    decisions += [_translated(line, family) for line in lines]
+    tracking = any(d.needs for d in decisions)
+    if not tracking:
+        decisions = [_of_its_own(d, family, others) for d in decisions]
+    elif site.tracking.off is not None:
+        faults += [_tracking_off(site, d) for d in decisions if d.needs]
+    frame = Frame(
+        land, tuple(decisions), claims if tracking else (), len(lines), tracking, tracking or others
+    )
+    ranges = _ranges(frame, lines, faults)
+    legs = _legs(frame, ranges)
+    return FamilyPlan(family, _extent(decisions, tracking), tuple(decisions), ranges, tuple(legs))
+
+
+def _legs(frame: Frame, ranges: dict[int, Interval]) -> Iterator[Leg]:
+    filter_legs = [*input_legs(frame), *forward_legs(frame), *output_legs(frame)]
+    yield from raw_legs(frame)
+    yield from helper_legs(frame)
+    yield from nat_legs(frame, ranges)
+    yield from filter_legs
+    yield from fragment_legs(filter_legs, frame)
+    yield from last_legs(frame)
+
+
+def _extent(decisions: list[Decision], tracking: bool) -> str:
+    if not tracking:
+        return "none"
+    return "partial" if any(not d.tracked for d in decisions) else "all"
+
+
+def _of_its_own(decision: Decision, family: Family, others: bool) -> Decision:
+    """Nothing in the family needs tracking, so nothing there is tracked."""
+    why = f"nothing in {family_word(family)} needs tracking"
+    if others:
+        why += ", but the rules of others may turn it on"
+        if decision.tracked:
+            return replace(decision, reason=f"{why}: left as it is")
+    return replace(decision, tracked=False, reason=why, notes=())
+
+
+def _translated(line: Translation, family: Family) -> Decision:
+    """A translation line as a flow of its own, so that the plan shows it."""
+    declaration = line.declaration
+    traffic = declaration.traffic[0] if len(declaration.traffic) == 1 else None
+    origin = declaration.origin
+    flow = Flow(origin.keyword, origin.name, family, origin, declaration, traffic, Paths())
+    return Decision(flow, True, "what is translated must be in the table", needs=True)
+
+
+def _ranges(frame: Frame, lines: list[Translation], faults: list[Diagnostic]) -> dict[int, Interval]:
+    """The one range of ports, by protocol, that translation may use; only where it must be narrowed."""
+    sources = [line.declaration for line in lines if isinstance(line.declaration, SourceTranslation)]
+    if not sources:
+        return {}
+    ranges: dict[int, Interval] = {}
+    for protocol in (TCP, UDP, SCTP):
+        taken = _untracked_ports(frame, protocol)
+        if not taken & IntervalSet(((1024, 65535),)):
+            continue
+        found = port_range(taken)
+        if found is None or found[1] - found[0] + 1 < SMALLEST_RANGE:
+            faults.append(_tiny(sources[0], frame, protocol, found))
+        else:
+            ranges[protocol] = found
+    return ranges
+
+
+def _untracked_ports(frame: Frame, protocol: int) -> IntervalSet:
+    """The host's own ports at which untracked packets of a protocol arrive."""
+    taken = EMPTY
+    for decision in frame.untracked:
+        if decision.flow.kind in UNDECLARED:
+            continue
+        for box in decision.flow.paths.raw_in:
+            if protocol in box.protocol and box.reach == REACH_LOCAL:
+                taken |= box.destination_ports
+    return taken
+
+
+def _tiny(line: SourceTranslation, frame: Frame, protocol: int, found: Interval | None) -> Diagnostic:
+    what = "no port" if found is None else f"only ports {found[0]}-{found[1]}"
+    return Diagnostic(
+        Severity.ERROR,
+        f"untracked flows leave {line.origin.keyword} {line.origin.name} {what} for {label(protocol)}"
+        f" in {family_word(frame.family)}",
+        line.origin.span,
+        help="translated answers must come back to ports at which nothing is untracked: narrow the port ranges"
+        " of untracked services, give untracked clients a smaller `ephemeral` or `from port` range, or say"
+        " `tracked`",
+    )
+
+
+def _tracking_off(site: Site, decision: Decision) -> Diagnostic:
+    assert site.tracking.off is not None
+    flow = decision.flow
+    mend = {
+        "output": "say `default output accept without replies`, or `default output drop` and untracked clients",
+        "client": f"say `untracked` in client {flow.name}, if its exposure is acceptable",
+        "route": f"say `untracked` in route {flow.name}, if its exposure is acceptable",
+    }.get(flow.kind, f"take out {flow.kind} {flow.name} or `tracking off`")
+    return Diagnostic(
+        Severity.ERROR,
+        f"tracking is off, but {flow.kind} {flow.name} needs it in {family_word(flow.family)}: "
+        + decision.reason,
+        site.tracking.off.span,
+        help=mend,
+    )
+
+
+def _warnings(site: Site) -> Iterator[Diagnostic]:
+    for declaration in site.declarations:
+        if not isinstance(declaration, Client) or declaration.tracking is Tracking.UNTRACKED:
+            continue
+        for family in Family:
+            peers = declaration.peers.family(family)
+            if peers and peers <= groups(family):
+                yield Diagnostic(
+                    Severity.WARNING,
+                    f"answers to client {declaration.origin.name} will be dropped: it asks a multicast group,"
+                    " and tracking knows no answer to a group",
+                    declaration.origin.span,
+                    help="say `untracked`, or declare a peer at that group",
+                )
+
+
+def is_translation(flow: Flow) -> bool:
+    return isinstance(flow.declaration, SourceTranslation | Publish | Redirect)

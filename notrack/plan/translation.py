@@ -1,0 +1,181 @@
+"""What translation touches, and which ports it may use.
+
+Two kinds of packets are translated: the ones that a translation line names, and their answers, which come
+back to the host's own addresses. The first are kept tracked by legs of their own; the second cannot be told
+apart from other traffic to the host, except by port. So translation is given one range of ports in which no
+untracked service lives and from which the host itself asks nothing untracked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from notrack.packets.address import AddressSet, Family
+from notrack.packets.intervals import EMPTY, Interval, IntervalSet
+from notrack.plan.box import (
+    ICMP_TYPES,
+    PROTOCOLS,
+    REACH_ANY,
+    REACH_LOCAL,
+    REACH_NOT_LOCAL,
+    SCTP,
+    TCP,
+    UDP,
+    Box,
+    icmp_protocol,
+)
+from notrack.plan.ground import Ground, loopback
+from notrack.plan.paths import mirrored, narrowed, of_traffic, to_own
+from notrack.site.model import Declaration, Interface, Publish, Redirect, Site, SourceTranslation, Traffic
+
+TRANSLATED_PORTS = IntervalSet(((1024, 65535),))
+SMALLEST_RANGE = 1000  # ports for each protocol; below this a busy LAN runs out at once
+_REQUESTS = {
+    Family.IPV4: IntervalSet.of((n, n) for n in (8, 13, 15, 17)),
+    Family.IPV6: IntervalSet.of([(128, 128), (139, 139)]),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Translation:
+    """One translation line in one family.
+
+    `before_in` and `before_out` are what must stay tracked in raw PREROUTING and OUTPUT; `answers` is what
+    comes back to the host's own addresses, for every port that translation could use without a range.
+    """
+
+    declaration: Declaration
+    before_in: tuple[Box, ...]
+    before_out: tuple[Box, ...]
+    answers: tuple[Box, ...] = ()
+
+
+def translations(ground: Ground) -> list[Translation]:
+    """Every translation line of a family, in the order of the text."""
+    found: list[Translation] = []
+    for declaration in ground.declarations:
+        match declaration:
+            case SourceTranslation():
+                found.append(_source(declaration, ground))
+            case Publish():
+                found.append(_publish(declaration, ground))
+            case Redirect():
+                found.append(_redirect(declaration, ground))
+    return found
+
+
+def _source(line: SourceTranslation, ground: Ground) -> Translation:
+    family = ground.family
+    sources = narrowed(line.sources, family)
+    beyond = _beyond(line, ground.site, family)
+    there = Box(family, source=sources, destination=beyond, reach=REACH_NOT_LOCAL)
+    back = mirrored(there).but(reach=REACH_NOT_LOCAL)
+    boxes = [there, back]
+    if line.address is not None:
+        alias = narrowed(line.address, family)
+        boxes += [Box(family, destination=alias), Box(family, source=alias)]
+    return Translation(line, tuple(boxes), (), tuple(_source_answers(line, beyond, family)))
+
+
+def _source_answers(line: SourceTranslation, beyond: IntervalSet | None, family: Family) -> Iterator[Box]:
+    to = Box(family, source=beyond, reach=REACH_LOCAL)
+    if line.address is not None:
+        to = to.but(destination=narrowed(line.address, family))
+    for protocol in (TCP, UDP, SCTP):
+        yield to.but(protocol=IntervalSet.single(protocol), destination_ports=TRANSLATED_PORTS)
+    icmp = icmp_protocol(family)
+    yield to.but(protocol=IntervalSet.single(icmp), icmp=ICMP_TYPES - _REQUESTS[family])
+    yield to.but(protocol=PROTOCOLS - IntervalSet.of((p, p) for p in (TCP, UDP, SCTP, icmp)))
+
+
+def _beyond(line: SourceTranslation, site: Site, family: Family) -> IntervalSet | None:
+    """Who is reached through the translated way out: not who is on link at another interface of the site."""
+    reached = line.destinations.family(family)
+    out = [i for i in site.interfaces if set(i.devices) & set(line.out_devices)]
+    if not out:
+        return narrowed(line.destinations, family)
+    outside = _on_link(out, family)
+    inside = _on_link([i for i in site.interfaces if i not in out], family)
+    sources = line.sources.family(family)
+    if sources != family.whole and sources.isdisjoint(outside):
+        inside |= sources
+    reached -= inside - outside
+    return None if reached == family.whole else reached
+
+
+def _on_link(interfaces: Iterable[Interface], family: Family) -> IntervalSet:
+    found = EMPTY
+    for interface in interfaces:
+        found |= interface.networks.family(family)
+    return found
+
+
+def _publish(line: Publish, ground: Ground) -> Translation:
+    family = ground.family
+    own = to_own(line.own, family)
+    target = narrowed(line.target, family)
+    before_in: list[Box] = []
+    before_out: list[Box] = []
+    for traffic in line.traffic:
+        asked = of_traffic(traffic, own.but(source=narrowed(line.peers, family)))
+        before_in.append(asked.but(devices=line.devices))
+        before_out.append(from_host(asked, line.own))
+        inner = of_traffic(translated_traffic(traffic, line.port), Box(family, destination=target))
+        before_in += [inner, mirrored(inner)]
+        before_out += [inner, mirrored(inner)] if is_own(line.target, ground) else [inner]
+    return Translation(line, tuple(before_in), tuple(before_out))
+
+
+def is_own(addresses: AddressSet, ground: Ground) -> bool:
+    """Whether the site says that an address is the host's own, or it is loopback's."""
+    own = loopback(ground.family)
+    for interface in ground.site.interfaces:
+        own |= interface.addresses.family(ground.family)
+    return addresses.family(ground.family) <= own
+
+
+def _redirect(line: Redirect, ground: Ground) -> Translation:
+    family = ground.family
+    before_in: list[Box] = []
+    before_out: list[Box] = []
+    for traffic in line.traffic:
+        asked = of_traffic(traffic, redirected(line, family))
+        before_in.append(asked)
+        before_out.append(from_host(of_traffic(traffic, to_own(line.own, family)), line.own))
+        inner = of_traffic(translated_traffic(traffic, line.port), to_own(None, family))
+        before_in.append(inner)
+        before_out += [inner, mirrored(inner)]
+    return Translation(line, tuple(before_in), tuple(before_out))
+
+
+def redirected(line: Redirect, family: Family) -> Box:
+    """What a redirect takes from the wire: to whatever address, unless `at` narrows."""
+    return Box(
+        family,
+        source=narrowed(line.peers, family),
+        destination=narrowed(line.own, family),
+        reach=REACH_ANY if line.own is None else REACH_LOCAL,
+        devices=line.devices,
+    )
+
+
+def from_host(asked: Box, own: AddressSet | None) -> Box:
+    """The host's own packets to what it publishes: any own address but loopback's."""
+    box = asked.but(source=None, devices=())
+    if own is None:
+        box = box.but(destination=asked.family.whole - loopback(asked.family))
+    return box
+
+
+def translated_traffic(traffic: Traffic, port: int | None) -> Traffic:
+    """What is asked of the target: the same ports, or the one that the line names."""
+    if port is None or not traffic.has_ports:
+        return traffic
+    return Traffic(traffic.protocol, IntervalSet.single(port))
+
+
+def port_range(taken: IntervalSet) -> Interval | None:
+    """The widest gap that translation may use, or None when there is none. `taken` empty: all ports."""
+    left = TRANSLATED_PORTS - taken
+    return left.widest() if left else None

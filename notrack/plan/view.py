@@ -1,0 +1,151 @@
+"""A plan as a person reads it, and as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import groupby
+
+from notrack.packets.address import Family
+from notrack.plan.flow import Decision
+from notrack.plan.ground import label
+from notrack.plan.planner import FamilyPlan, Plan
+from notrack.plan.words import family_word, port_items
+
+SCHEMA_VERSION = 1
+
+
+def as_json(plan: Plan) -> dict[str, object]:
+    """The plan as `notrack plan --format json` prints it (schema_version 1)."""
+    flows = [_flow(decision) for family_plan in plan.families.values() for decision in family_plan.decisions]
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "site": plan.site.name,
+        "tracking": {family.value: found.tracking for family, found in plan.families.items()},
+        "translation_ports": {
+            family.value: {label(p): list(ports) for p, ports in sorted(found.ranges.items())}
+            for family, found in plan.families.items()
+        },
+        "flows": flows,
+    }
+
+
+def _flow(decision: Decision) -> dict[str, object]:
+    flow = decision.flow
+    span = flow.origin.span
+    return {
+        "name": flow.name,
+        "kind": flow.kind,
+        "family": flow.family.value,
+        "protocol": _protocol(decision),
+        "ports": _ports(decision),
+        "tracked": decision.tracked,
+        "reason": decision.reason,
+        "notes": list(decision.notes),
+        "exposes": decision.exposes,
+        "file": span.source.name,
+        "line": span.line,
+    }
+
+
+def _protocol(decision: Decision) -> str:
+    flow = decision.flow
+    if flow.kind == "icmp":
+        return "icmp" if flow.family is Family.IPV4 else "icmpv6"
+    return "any" if flow.traffic is None else label(flow.traffic.protocol)
+
+
+def _ports(decision: Decision) -> list[str]:
+    flow = decision.flow
+    if flow.icmp:
+        return [
+            kind.name
+            for kind in flow.icmp
+            if (kind.v4 if flow.family is Family.IPV4 else kind.v6) is not None
+        ]
+    return [] if flow.traffic is None or not flow.traffic.has_ports else port_items(flow.traffic.ports)
+
+
+def as_text(plan: Plan) -> str:
+    """The plan as `notrack plan` prints it: one line a flow, IPv4 and IPv6 together where they agree."""
+    out = [f"site {plan.site.name}"]
+    for family, found in plan.families.items():
+        out.append(f"  {family_word(family)}: {_extent(found)}")
+    out += [f"  {line}" for line in _translation_ports(plan)]
+    rows = _rows(plan)
+    for tracked, title in ((False, "untracked"), (True, "tracked")):
+        chosen = [row for row in rows if row[0].tracked is tracked]
+        if chosen:
+            out += ["", title, *_table(chosen)]
+    return "\n".join(out) + "\n"
+
+
+def _extent(found: FamilyPlan) -> str:
+    return {
+        "none": "nothing is tracked; its rules name no state, no NOTRACK, no nat",
+        "partial": "tracking is on; the flows listed as untracked never enter the table",
+        "all": "everything is tracked",
+    }[found.tracking]
+
+
+def _translation_ports(plan: Plan) -> Iterator[str]:
+    for family, found in plan.families.items():
+        for protocol, (low, high) in sorted(found.ranges.items()):
+            yield (
+                f"{family_word(family)}: translation uses {label(protocol)} ports {low}-{high},"
+                " apart from what is untracked"
+            )
+
+
+Row = tuple[Decision, str]
+
+
+def _rows(plan: Plan) -> list[Row]:
+    """Decisions with their families; those alike in both families are one row."""
+    rows: list[Row] = []
+    every = [d for found in plan.families.values() for d in found.decisions]
+    order = {id(d.flow.origin): n for n, d in reversed(list(enumerate(every)))}
+    every.sort(key=lambda d: (order[id(d.flow.origin)], d.flow.kind, _protocol(d).replace("icmpv6", "icmp")))
+    for _, same in groupby(every, key=_alike):
+        members = list(same)
+        families = {d.flow.family for d in members}
+        rows.append((members[0], "" if len(families) == 2 else family_word(members[0].flow.family)))
+    return rows
+
+
+def _alike(d: Decision) -> tuple[object, ...]:
+    return (
+        id(d.flow.origin),
+        d.flow.kind,
+        _protocol(d).replace("icmpv6", "icmp"),
+        tuple(_ports(d)),
+        d.tracked,
+        d.reason,
+        d.exposes is None,
+        d.notes,
+    )
+
+
+def _table(rows: list[Row]) -> Iterator[str]:
+    cells = [
+        (
+            f"{d.flow.kind} {d.flow.name}".strip() if d.flow.kind != d.flow.name else d.flow.kind,
+            _what(d),
+            family,
+        )
+        for d, family in rows
+    ]
+    widths = [max(len(row[i]) for row in cells) for i in range(3)]
+    for (decision, _), row in zip(rows, cells, strict=True):
+        head = "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True) if width)
+        yield f"  {head}  {decision.reason}".rstrip()
+        indent = " " * 6
+        yield from (f"{indent}{note}" for note in decision.notes)
+        if decision.exposes:
+            yield f"{indent}exposes: {decision.exposes}"
+
+
+def _what(decision: Decision) -> str:
+    protocol = _protocol(decision).replace("icmpv6", "icmp")
+    ports = _ports(decision)
+    listed = ", ".join(ports[:4]) + (f" and {len(ports) - 4} more" if len(ports) > 4 else "")
+    return f"{protocol} {listed}".strip()
