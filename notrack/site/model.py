@@ -219,7 +219,9 @@ class TrackingSettings:
 
     off: Origin | None = None
     room: int | None = None
-    timeouts: tuple[tuple[str, int], ...] = ()  # ("tcp_established", 10800), kernel spelling after nf_conntrack_ and timeout
+    timeouts: tuple[
+        tuple[str, int], ...
+    ] = ()  # ("tcp_established", 10800), kernel spelling after nf_conntrack_ and timeout
 
 
 @dataclass(frozen=True, slots=True)

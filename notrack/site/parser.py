@@ -1,0 +1,45 @@
+"""Tokens of one declaration to its syntax tree; what does not fit is reported with the form that would."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from notrack.site.faults import Faults
+from notrack.site.grammar import Grammar, grammar
+from notrack.site.lexer import declarations
+from notrack.site.mistakes import explain
+from notrack.site.syntax import Atom, Broken, Statement
+from notrack.text.source import Source
+
+
+def parse(source: Source, faults: Faults) -> Iterator[Statement | Broken]:
+    """Every declaration of a source, each parsed by itself, so that no fault hides another one."""
+    language = grammar()
+    for atoms in declarations(source, language, faults):
+        yield _statement(atoms, language, faults)
+
+
+def _statement(atoms: list[Atom], language: Grammar, faults: Faults) -> Statement | Broken:
+    from lark.exceptions import UnexpectedToken
+
+    parser = language.start()
+    for i, atom in enumerate(atoms):
+        expected = set(parser.choices()) if atom.type == "JUNK" else set()
+        try:
+            if expected:
+                raise UnexpectedToken(atom, expected)
+            parser.feed_token(atom)
+        except UnexpectedToken:
+            return _broken(atoms, i, parser, language, faults)
+    try:
+        found: Statement = parser.feed_eof()
+    except UnexpectedToken:
+        return _broken(atoms, len(atoms), parser, language, faults)
+    return found
+
+
+def _broken(atoms: list[Atom], at: int, parser: object, language: Grammar, faults: Faults) -> Broken:
+    expected = {str(name) for name in parser.accepts()}  # type: ignore[attr-defined]
+    explain(atoms, at, expected, language, faults)
+    name = atoms[1] if len(atoms) > 1 and atoms[1].type == "WORD" else None
+    return Broken(atoms[0], name, tuple(atoms))
