@@ -90,11 +90,11 @@ def _restore_header(site: Site, family: Family, target: str, coexist: bool) -> I
 
 def _nft(plan: Plan) -> Output:
     from notrack.ruleset.nft.builder import replacement
-    from notrack.ruleset.nft.tree import Ruleset
     from notrack.ruleset.nft.statement_writer import rule_text
+    from notrack.ruleset.nft.tree import Node, Ruleset
     from notrack.ruleset.nft.writer import write
 
-    commands = []
+    commands: list[Node] = []
     rules: list[Rule] = []
     for family, found in plan.families.items():
         table, mapped = nft.layout(found, plan.site.defaults, _networks(plan.site, family))

@@ -176,7 +176,7 @@ def _minus(a: Box, b: Box) -> list[Box]:
         outside = mine - theirs
         if outside:
             pieces.append(rest.but(**{name: outside}))
-        rest = rest.but(**{name: mine & theirs})
+            rest = rest.but(**{name: mine & theirs})
     if rest.reach - b.reach:
         pieces.append(rest.but(reach=rest.reach - b.reach))
     return pieces

@@ -9,7 +9,7 @@ from notrack.plan.box import PORTS, WITH_PORTS, Box, covered, shared, witness
 from notrack.plan.exposure import exposure
 from notrack.plan.flow import Decision, Flow
 from notrack.plan.ground import Ground
-from notrack.plan.translation import Translation
+from notrack.plan.translation import Translation, answers, apart
 from notrack.plan.words import box_words, family_word
 from notrack.site.model import Origin, Tracking
 from notrack.text.diagnostic import Diagnostic, Related, Severity
@@ -25,6 +25,7 @@ class Claim:
     what: str
     before_in: tuple[Box, ...]
     before_out: tuple[Box, ...]
+    translates: bool = False
 
 
 def decide(
@@ -42,22 +43,20 @@ def decide(
         claims = claims_of(decisions, lines)
         updated = [_against_claims(decision, claims) for decision in decisions]
         changed = any(a.tracked != b.tracked for a, b in zip(decisions, updated, strict=True))
-        decisions = updated
+        decisions = [
+            old if changed and not new.tracked else new for old, new in zip(decisions, updated, strict=True)
+        ]
     conflicts = [fault for d in decisions for fault in _conflicts(d, claims_of(decisions, lines), lines)]
     return [replace(d, exposes=exposure(d, ground)) for d in decisions], conflicts
 
 
 def claims_of(decisions: Iterable[Decision], lines: Iterable[Translation]) -> list[Claim]:
     """Everything that must stay tracked: what translation touches, then every declared tracked flow."""
-    found = [
-        Claim(
-            t.declaration.origin,
-            f"{t.declaration.origin.keyword} {t.declaration.origin.name} translates",
-            t.before_in,
-            t.before_out,
-        )
-        for t in lines
-    ]
+    found: list[Claim] = []
+    for line in lines:
+        origin = line.declaration.origin
+        what = f"{origin.keyword} {origin.name} translates"
+        found.append(Claim(origin, what, line.before_in, line.before_out, translates=True))
     for decision in decisions:
         flow = decision.flow
         if decision.tracked and flow.kind not in UNDECLARED:
@@ -134,7 +133,9 @@ def by_port(box: Box) -> bool:
 
 def _meets_answers(flow: Flow, lines: Iterable[Translation]) -> tuple[Translation, Box] | None:
     for line in lines:
-        for answer in line.answers:
+        if line.returning is None:
+            continue
+        for answer in answers(line.returning, {}):
             for box in flow.paths.raw_in:
                 if not by_port(box) and (both := shared(box, answer)) is not None:
                     return line, both
@@ -142,13 +143,16 @@ def _meets_answers(flow: Flow, lines: Iterable[Translation]) -> tuple[Translatio
 
 
 def _against_answers(decision: Decision, lines: list[Translation]) -> Decision:
-    """Rule 1, the way back: translated answers that no port tells apart keep the whole flow tracked."""
-    if decision.tracked or (found := _meets_answers(decision.flow, lines)) is None:
+    """Rule 1, the way back: what translated answers look like stays tracked; all of a flow without ports."""
+    flow = decision.flow
+    if decision.tracked or (found := _meets_answers(flow, lines)) is None:
         return decision
     origin = found[0].declaration.origin
-    needs = decision.flow.kind in UNDECLARED
-    reason = f"answers that {origin.keyword} {origin.name} translates come back among its packets"
-    return replace(decision, tracked=True, reason=reason, needs=needs)
+    what = f"answers that {origin.keyword} {origin.name} translates"
+    if flow.kind in UNDECLARED or not any(apart(flow.paths, lines, {}).raw_in):
+        needs = flow.kind in UNDECLARED
+        return replace(decision, tracked=True, reason=f"{what} come back among its packets", needs=needs)
+    return replace(decision, notes=(f"except its packets that {what} may look like",))
 
 
 def _against_claims(decision: Decision, claims: list[Claim]) -> Decision:
@@ -164,8 +168,8 @@ def _against_claims(decision: Decision, claims: list[Claim]) -> Decision:
         and all(covered(box, [b for c in meeting for b in c.before_out]) for box in flow.paths.raw_out)
     ):
         return replace(decision, tracked=True, reason=f"its packets are what {_and(meeting)}", notes=())
-    notes = tuple(f"stays tracked where {claim.what}" for claim in meeting)
-    return replace(decision, notes=notes)
+    note = f"except what {_and(meeting)}"
+    return replace(decision, notes=tuple(dict.fromkeys((*decision.notes, note))))
 
 
 def _and(claims: list[Claim]) -> str:
@@ -173,7 +177,10 @@ def _and(claims: list[Claim]) -> str:
 
 
 def _packet_of_both(flow: Flow, claim: Claim) -> Box | None:
-    for mine, theirs in ((flow.paths.raw_in, claim.before_in), (flow.paths.raw_out, claim.before_out)):
+    pairs = [(flow.paths.raw_in, claim.before_in)]
+    if not claim.translates:  # the host's own packets to what it publishes are nobody's answers
+        pairs.append((flow.paths.raw_out, claim.before_out))
+    for mine, theirs in pairs:
         for a in mine:
             for b in theirs:
                 if (both := shared(a, b)) is not None:

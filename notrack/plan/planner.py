@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from notrack.packets.address import Family
 from notrack.packets.intervals import EMPTY, Interval, IntervalSet
 from notrack.plan.box import REACH_LOCAL, SCTP, TCP, UDP
-from notrack.plan.decisions import UNDECLARED, claims_of, decide
+from notrack.plan.decisions import UNDECLARED, by_port, claims_of, decide
 from notrack.plan.flow import Decision, Flow, Paths
 from notrack.plan.ground import ground, groups, label
 from notrack.plan.leg import Leg
@@ -24,7 +24,7 @@ from notrack.plan.legs import (
 )
 from notrack.plan.nat import nat_legs
 from notrack.plan.paths import flows
-from notrack.plan.translation import SMALLEST_RANGE, Translation, port_range, translations
+from notrack.plan.translation import SMALLEST_RANGE, Translation, apart, port_range, translations
 from notrack.plan.words import family_word
 from notrack.site.model import Client, Default, Publish, Redirect, Site, SourceTranslation, Tracking
 from notrack.text.diagnostic import Diagnostic, Rejected, Severity
@@ -86,8 +86,17 @@ def _family(site: Site, family: Family, others: bool, faults: list[Diagnostic]) 
         land, tuple(decisions), claims if tracking else (), len(lines), tracking, tracking or others
     )
     ranges = _ranges(frame, lines, faults)
+    if lines:
+        frame = replace(frame, decisions=tuple(_apart(d, lines, ranges) for d in decisions))
     legs = _legs(frame, ranges)
     return FamilyPlan(family, _extent(decisions, tracking), tuple(decisions), ranges, tuple(legs))
+
+
+def _apart(decision: Decision, lines: list[Translation], ranges: dict[int, Interval]) -> Decision:
+    flow = decision.flow
+    if decision.tracked or all(by_port(box) for box in flow.paths.raw_in):
+        return decision
+    return replace(decision, flow=replace(flow, paths=apart(flow.paths, lines, ranges)))
 
 
 def _legs(frame: Frame, ranges: dict[int, Interval]) -> Iterator[Leg]:
@@ -150,8 +159,10 @@ def _untracked_ports(frame: Frame, protocol: int) -> IntervalSet:
         if decision.flow.kind in UNDECLARED:
             continue
         for box in decision.flow.paths.raw_in:
-            if protocol in box.protocol and box.reach == REACH_LOCAL:
-                taken |= box.destination_ports
+            if protocol not in box.protocol or box.reach != REACH_LOCAL:
+                continue
+            # Of a flow of all ports at least the host's own questions to it shall need no entry.
+            taken |= box.destination_ports if by_port(box) else frame.ground.site.ephemeral
     return taken
 
 
@@ -162,8 +173,8 @@ def _tiny(line: SourceTranslation, frame: Frame, protocol: int, found: Interval 
         f"untracked flows leave {line.origin.keyword} {line.origin.name} {what} for {label(protocol)}"
         f" in {family_word(frame.family)}",
         line.origin.span,
-        help="translated answers must come back to ports at which nothing is untracked: narrow the port ranges"
-        " of untracked services, give untracked clients a smaller `ephemeral` or `from port` range, or say"
+        help="translated answers must come back to ports at which nothing is untracked: narrow the ports of"
+        " untracked services, give untracked clients a smaller `ephemeral` or `from port` range, or say"
         " `tracked`",
     )
 
@@ -172,7 +183,7 @@ def _tracking_off(site: Site, decision: Decision) -> Diagnostic:
     assert site.tracking.off is not None
     flow = decision.flow
     mend = {
-        "output": "say `default output accept without replies`, or `default output drop` and untracked clients",
+        "output": "say `default output accept without replies`, or `output drop` with untracked clients",
         "client": f"say `untracked` in client {flow.name}, if its exposure is acceptable",
         "route": f"say `untracked` in route {flow.name}, if its exposure is acceptable",
     }.get(flow.kind, f"take out {flow.kind} {flow.name} or `tracking off`")

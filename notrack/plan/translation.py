@@ -9,7 +9,7 @@ untracked service lives and from which the host itself asks nothing untracked.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from notrack.packets.address import AddressSet, Family
 from notrack.packets.intervals import EMPTY, Interval, IntervalSet
@@ -24,7 +24,9 @@ from notrack.plan.box import (
     UDP,
     Box,
     icmp_protocol,
+    uncovered,
 )
+from notrack.plan.flow import Paths
 from notrack.plan.ground import Ground, loopback
 from notrack.plan.paths import mirrored, narrowed, of_traffic, to_own
 from notrack.site.model import Declaration, Interface, Publish, Redirect, Site, SourceTranslation, Traffic
@@ -35,20 +37,24 @@ _REQUESTS = {
     Family.IPV4: IntervalSet.of((n, n) for n in (8, 13, 15, 17)),
     Family.IPV6: IntervalSet.of([(128, 128), (139, 139)]),
 }
+_REPLIES = {
+    Family.IPV4: IntervalSet.of((n, n) for n in (0, 14, 16, 18)),
+    Family.IPV6: IntervalSet.of([(129, 129), (140, 140)]),
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Translation:
     """One translation line in one family.
 
-    `before_in` and `before_out` are what must stay tracked in raw PREROUTING and OUTPUT; `answers` is what
-    comes back to the host's own addresses, for every port that translation could use without a range.
+    `before_in` and `before_out` are what must stay tracked in raw PREROUTING and OUTPUT. `returning`
+    are its answers to the host's own addresses, of whatever port; None where there are none.
     """
 
     declaration: Declaration
     before_in: tuple[Box, ...]
     before_out: tuple[Box, ...]
-    answers: tuple[Box, ...] = ()
+    returning: Box | None = None
 
 
 def translations(ground: Ground) -> list[Translation]:
@@ -75,18 +81,43 @@ def _source(line: SourceTranslation, ground: Ground) -> Translation:
     if line.address is not None:
         alias = narrowed(line.address, family)
         boxes += [Box(family, destination=alias), Box(family, source=alias)]
-    return Translation(line, tuple(boxes), (), tuple(_source_answers(line, beyond, family)))
+    returning = Box(family, source=beyond, destination=narrowed(line.address, family), reach=REACH_LOCAL)
+    return Translation(line, tuple(boxes), (), returning)
 
 
-def _source_answers(line: SourceTranslation, beyond: IntervalSet | None, family: Family) -> Iterator[Box]:
-    to = Box(family, source=beyond, reach=REACH_LOCAL)
-    if line.address is not None:
-        to = to.but(destination=narrowed(line.address, family))
+def answers(returning: Box, ranges: dict[int, Interval]) -> Iterator[Box]:
+    """What translation brings back to the host's own addresses, given the ports that it may use."""
     for protocol in (TCP, UDP, SCTP):
-        yield to.but(protocol=IntervalSet.single(protocol), destination_ports=TRANSLATED_PORTS)
-    icmp = icmp_protocol(family)
-    yield to.but(protocol=IntervalSet.single(icmp), icmp=ICMP_TYPES - _REQUESTS[family])
-    yield to.but(protocol=PROTOCOLS - IntervalSet.of((p, p) for p in (TCP, UDP, SCTP, icmp)))
+        ports = IntervalSet((ranges[protocol],)) if protocol in ranges else TRANSLATED_PORTS
+        yield returning.but(protocol=IntervalSet.single(protocol), destination_ports=ports)
+    icmp = icmp_protocol(returning.family)
+    yield returning.but(protocol=IntervalSet.single(icmp), icmp=ICMP_TYPES - _REQUESTS[returning.family])
+    yield returning.but(protocol=PROTOCOLS - IntervalSet.of((p, p) for p in (TCP, UDP, SCTP, icmp)))
+
+
+def _questions(returning: Box, ranges: dict[int, Interval]) -> Iterator[Box]:
+    """The host's own packets to which `answers` would be answers."""
+    for answer in answers(returning, ranges):
+        box = mirrored(answer)
+        if box.icmp != ICMP_TYPES:
+            box = box.but(icmp=ICMP_TYPES - _REPLIES[returning.family])
+        yield box
+
+
+def apart(paths: Paths, lines: Iterable[Translation], ranges: dict[int, Interval]) -> Paths:
+    """The paths of an untracked flow without what translated answers would look like, in both directions.
+
+    For a flow of all ports (a trust): the ports that translation uses, and protocols without ports, stay
+    tracked. A flow that names its ports is apart already, since `ranges` leaves them out.
+    """
+    returning = [line.returning for line in lines if line.returning is not None]
+    came = [box for base in returning for box in answers(base, ranges)]
+    went = [box for base in returning for box in _questions(base, ranges)]
+    return replace(
+        paths,
+        raw_in=tuple(piece for box in paths.raw_in for piece in uncovered(box, came)),
+        raw_out=tuple(piece for box in paths.raw_out for piece in uncovered(box, went)),
+    )
 
 
 def _beyond(line: SourceTranslation, site: Site, family: Family) -> IntervalSet | None:
@@ -122,8 +153,15 @@ def _publish(line: Publish, ground: Ground) -> Translation:
         before_in.append(asked.but(devices=line.devices))
         before_out.append(from_host(asked, line.own))
         inner = of_traffic(translated_traffic(traffic, line.port), Box(family, destination=target))
-        before_in += [inner, mirrored(inner)]
-        before_out += [inner, mirrored(inner)] if is_own(line.target, ground) else [inner]
+        if is_own(line.target, ground):
+            before_in += [inner, mirrored(inner)]
+            before_out += [inner, mirrored(inner)]
+            continue
+        # Behind this host the answer goes to whoever asked; to the host itself, where it asks from.
+        asks = inner.but(source_ports=ground.site.ephemeral) if traffic.has_ports else inner
+        before_in += [inner.but(reach=REACH_NOT_LOCAL), mirrored(inner).but(reach=REACH_NOT_LOCAL)]
+        before_in.append(mirrored(asks).but(reach=REACH_LOCAL))
+        before_out.append(asks)
     return Translation(line, tuple(before_in), tuple(before_out))
 
 
