@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from notrack.ruleset.nft import tree as t
 from notrack.ruleset.nft.catalogue import META_BARE
+from notrack.ruleset.nft.reader import read_rule
 
 
 def field(text: str) -> t.Expression:
@@ -130,8 +131,9 @@ def base_chain(
 
 
 def rule(text: str, comment: str | None = None) -> t.Rule:
-    """A rule from its text, `rule("tcp dport @web accept", comment="web")`."""
-    return t.Rule((t.Unknown(text),), comment)
+    """A rule from its text, `rule("tcp dport @web accept", comment="web")`; `Rejected` when it is wrong."""
+    made = read_rule(text)
+    return t.Rule(made.statements, made.comment if comment is None else comment)
 
 
 def replacement(table: t.Table) -> tuple[t.Node, ...]:

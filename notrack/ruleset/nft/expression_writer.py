@@ -9,6 +9,7 @@ from notrack.ruleset.nft.catalogue import META_WRITTEN_BARE
 
 WIDTH = 110  # columns, a tab being 8; longer sets are written one element a line
 _PLAIN = re.compile(r"[A-Za-z0-9_.:/*+\\-]+")
+_WORD = re.compile(r"\$?[A-Za-z_][\w/.-]*")
 _STRENGTH = {"|": 1, "^": 2, "&": 3, "<<": 4, ">>": 4}
 
 
@@ -35,9 +36,9 @@ def expression_text(node: t.Expression, depth: int = 0) -> str:
         case t.Masked(value=value, mask=mask):
             return f"{expression_text(value)} / {expression_text(mask)}"
         case t.Prefix(address=address, length=length):
-            return f"{_part(address)}/{length}"
+            return _joined(_part(address), "/", str(length))
         case t.Range(low=low, high=high):
-            return f"{_part(low)}-{_part(high)}"
+            return _joined(_part(low), "-", _part(high))
         case t.Verdict(kind=kind, chain=chain):
             return f"{kind} {expression_text(chain)}" if chain is not None else kind
         case t.Variable(name=name):
@@ -50,6 +51,11 @@ def expression_text(node: t.Expression, depth: int = 0) -> str:
             return text
         case _:
             return " ".join(_field_words(node))
+
+
+def _joined(left: str, sign: str, right: str) -> str:
+    """`80-90`, but `$low - $high`: a word would swallow the sign and what follows it."""
+    return f"{left} {sign} {right}" if _WORD.fullmatch(left) else f"{left}{sign}{right}"
 
 
 def _part(node: t.Expression) -> str:

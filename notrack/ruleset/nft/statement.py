@@ -94,7 +94,7 @@ class ObjectReference(Statement):
 
 @dataclass(frozen=True, slots=True)
 class Log(Statement):
-    """`log prefix "..." group N snaplen N queue-threshold N level NAME flags A,B`."""
+    """`log prefix "..." group N snaplen N queue-threshold N level NAME flags tcp sequence flags skuid`."""
 
     prefix: Expression | None = None
     group: int | None = None

@@ -137,5 +137,5 @@ def _log(log: t.Log) -> str:
     words += _pair("snaplen", log.snaplen)
     words += _pair("queue-threshold", log.queue_threshold)
     words += _pair("level", log.level)
-    words += _pair("flags", ",".join(log.flags) if log.flags else None)
+    words += [f"flags {flag}" for flag in log.flags]
     return " ".join(str(word) for word in words)

@@ -249,6 +249,7 @@ class Type(Node):
     """`type ipv4_addr . inet_service`: the names of types, one for each part of the key."""
 
     names: tuple[str, ...]
+    interval: bool = False  # of a map's data: `: interval ipv4_addr`
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,6 +257,7 @@ class Typeof(Node):
     """`typeof ip saddr . tcp dport`: the type is that of an expression."""
 
     expression: Expression
+    interval: bool = False
 
 
 @dataclass(frozen=True, slots=True)

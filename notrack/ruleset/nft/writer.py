@@ -139,7 +139,8 @@ def _flowtable(table: t.Flowtable, tab: str) -> list[str]:
 
 
 def _type(node: t.Type | t.Typeof) -> str:
-    return " . ".join(node.names) if isinstance(node, t.Type) else expression_text(node.expression)
+    text = " . ".join(node.names) if isinstance(node, t.Type) else expression_text(node.expression)
+    return f"interval {text}" if node.interval else text
 
 
 def _key(table: t.Set) -> str | None:
