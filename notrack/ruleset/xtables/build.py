@@ -25,7 +25,7 @@ def table(name: str, chains: tuple[Chain, ...], rules: tuple[Rule, ...]) -> Tabl
 
 def options(text: str | tuple[str, ...]) -> tuple[Option, ...]:
     """Options from text (`"! --dport 80 --syn"`) or from words, where a value may hold blanks."""
-    words = tuple(word.text for word in split(text).words) if isinstance(text, str) else text
+    words = split(text).texts if isinstance(text, str) else text
     found: list[Option] = []
     negated = False
     for word in words:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
 # The loader ends a word at a closing quote too, so `"a"b` are two words and `a"b c"` is one. A single
 # quote is an ordinary character. An unfinished quote runs to the end of the line.
-_WORD = re.compile(r"""[^\s"]*"(?:[^"\\]|\\.)*(?:"|\\?$)|[^\s"]+""", re.DOTALL)
+_WORD = re.compile(r"""[^ \t"]*"(?:[^"\\]|\\.)*(?:"|\\?$)|[^ \t"]+""", re.DOTALL)
 _ESCAPED = re.compile(r"\\(.)", re.DOTALL)
 
 
@@ -21,30 +22,59 @@ class Word(NamedTuple):
     quoted: bool
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Words:
-    """The words of one line; `open_quote` is where a quote begins that never ends."""
+    """The words of one line in three lists of one length; `quoted` holds the indices of words with quotes,
+    `open_quote` where a quote begins that never ends."""
 
-    words: tuple[Word, ...]
+    texts: list[str]
+    starts: list[int]
+    ends: list[int]
+    quoted: frozenset[int] | set[int] = frozenset()
     open_quote: int | None = None
+
+    def __iter__(self) -> Iterator[Word]:
+        for index, text in enumerate(self.texts):
+            yield Word(text, self.starts[index], self.ends[index], index in self.quoted)
 
 
 def split(line: str) -> Words:
     """The words of a line without its line ending. Never fails."""
-    words: list[Word] = []
-    open_quote = None
-    for found in _WORD.finditer(line):
-        raw = found.group()
-        quote = raw.find('"')
-        if quote < 0:
-            words.append(Word(raw, found.start(), found.end(), False))
-            continue
-        closed = len(raw) > quote + 1 and raw.endswith('"') and not _ends_escaped(raw, quote)
-        inner = raw[quote + 1 : -1] if closed else raw[quote + 1 :]
-        if not closed:
-            open_quote = found.start() + quote
-        words.append(Word(raw[:quote] + _ESCAPED.sub(r"\1", inner), found.start(), found.end(), True))
-    return Words(tuple(words), open_quote)
+    if '"' in line or "  " in line or "\t" in line or not line or line[0] == " " or line[-1] == " ":
+        return _split_quoted(line)
+    texts = line.split(" ")
+    starts: list[int] = []
+    ends: list[int] = []
+    at = 0
+    for text in texts:
+        starts.append(at)
+        at += len(text)
+        ends.append(at)
+        at += 1
+    return Words(texts, starts, ends)
+
+
+def _split_quoted(line: str) -> Words:
+    found = Words([], [], [], set())
+    texts, starts, ends = found.texts, found.starts, found.ends
+    for word in _WORD.finditer(line):
+        raw = word.group()
+        start, end = word.span()
+        starts.append(start)
+        ends.append(end)
+        texts.append(raw if '"' not in raw else _unquoted(raw, start, found))
+    return found
+
+
+def _unquoted(raw: str, start: int, words: Words) -> str:
+    quote = raw.index('"')
+    assert isinstance(words.quoted, set)
+    words.quoted.add(len(words.texts))
+    closed = len(raw) > quote + 1 and raw[-1] == '"' and not (raw[-2] == "\\" and _ends_escaped(raw, quote))
+    if not closed:
+        words.open_quote = start + quote
+    inner = raw[quote + 1 : -1] if closed else raw[quote + 1 :]
+    return raw[:quote] + (_ESCAPED.sub(r"\1", inner) if "\\" in inner else inner)
 
 
 def _ends_escaped(raw: str, quote: int) -> bool:
