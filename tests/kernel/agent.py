@@ -30,6 +30,7 @@ IP_PKTINFO, IP_RECVERR, IPV6_RECVERR, MSG_ERRQUEUE = 8, 11, 25, 0x2000
 IPV6_RECVPKTINFO, IPV6_PKTINFO = 49, 50
 CLONE_NEWNET = 0x40000000
 SO_RCVBUFFORCE, ROOM = 33, 8 << 20
+GREETING = b"@"  # begins every answer; a server does not answer an answer
 LINGER_NONE = struct.pack("ii", 1, 0)  # close sends RST and leaves nothing behind
 Address = tuple[str, int]
 
@@ -171,12 +172,20 @@ class Agent:
         served, self.served = self.served, 0
         return served
 
+    @staticmethod
+    def sharing(address: str, kind: int) -> socket.socket:
+        """A socket that may share its port: a client may ask from the port on which a server listens."""
+        sock = socket.socket(family_of(address), kind)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if kind == socket.SOCK_STREAM:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        return sock
+
     # --- servers --------------------------------------------------------------------------------
 
     def do_listen(self, proto: str, address: str, port: int, reply: bytes | None, device: str) -> int:
         kind = socket.SOCK_STREAM if proto == "tcp" else socket.SOCK_DGRAM
-        sock = socket.socket(family_of(address), kind)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock = self.sharing(address, kind)
         if sock.family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
             sock.setsockopt(socket.IPPROTO_IPV6, IPV6_RECVPKTINFO, 1)
@@ -244,7 +253,7 @@ class Agent:
 
     @staticmethod
     def greeting(peer: Address, own: Address) -> bytes:
-        return f"{peer[0]} {peer[1]} {own[0]} {own[1]}\n".encode()
+        return GREETING + f"{peer[0]} {peer[1]} {own[0]} {own[1]}\n".encode()
 
     def echo(self, sock: socket.socket) -> None:
         try:
@@ -254,6 +263,8 @@ class Agent:
         self.served += 1
         handle = sock.fileno()
         self.seen[handle].append((peer[0], peer[1], len(data)))
+        if data.startswith(GREETING):
+            return
         source, own = self.asked_at(ancillary, sock)
         reply = self.replies.get(handle)
         body = self.greeting(peer, (own, sock.getsockname()[1])) + data if reply is None else reply
@@ -279,8 +290,7 @@ class Agent:
     # --- clients --------------------------------------------------------------------------------
 
     def client(self, kind: int, dst: str, src: str, sport: int) -> socket.socket:
-        sock = socket.socket(family_of(dst), kind)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock = self.sharing(dst, kind)
         if sock.family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, IPV6_RECVERR, 1)
         else:

@@ -66,7 +66,7 @@ Greeting = tuple[tuple[str, int] | None, tuple[str, int] | None, bytes]
 
 def greeting_of(data: bytes) -> Greeting:
     """Take the server's first line apart: who asked, whom, and the rest."""
-    line, newline, rest = data.partition(b"\n")
+    line, newline, rest = data.removeprefix(b"@").partition(b"\n")
     words = line.split(b" ")
     if not newline or len(words) != 4:
         return None, None, data

@@ -74,7 +74,7 @@ def test_untracked_is_the_only_state_of_an_untracked_packet(
         text = xt(
             raw=[f"-A PREROUTING {match[0]} -j CT --notrack"], filter=state_rules(backend, "INPUT", match[0])
         )
-        lab.load(backend, **{f"v{family}": text.replace("-p icmp", f"-p {ICMP[family]}")})
+        lab.load_any(backend, **{f"v{family}": text.replace("-p icmp", f"-p {ICMP[family]}")})
     probe(lab, kind, family)
     assert states(lab, backend, "INPUT") == {"UNTRACKED": 1}
 

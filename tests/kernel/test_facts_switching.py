@@ -109,7 +109,8 @@ def test_switches_tracking_on_for_its_own_family(
     quiet_lab: Lab, xtables: str, what: str, family: int
 ) -> None:
     """Each of these switches tracking on while it exists, and only for the family whose rule it is."""
-    quiet_lab.load(xtables, **{f"v{family}": text_of(XT_ON[what])})
+    text = text_of(XT_ON[what])
+    quiet_lab.load(xtables, v4=text if family == 4 else "", v6=text if family == 6 else "")
     assert tracked(quiet_lab) == {4: family == 4, 6: family == 6}
 
 
