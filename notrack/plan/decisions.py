@@ -46,7 +46,8 @@ def decide(
         decisions = [
             old if changed and not new.tracked else new for old, new in zip(decisions, updated, strict=True)
         ]
-    conflicts = [fault for d in decisions for fault in _conflicts(d, claims_of(decisions, lines), lines)]
+    claims = claims_of(decisions, lines)
+    conflicts = [conflict for d in decisions for conflict in _conflicts(d, claims, lines)]
     return [replace(d, exposes=exposure(d, ground)) for d in decisions], conflicts
 
 
@@ -101,7 +102,7 @@ def _by_replies(flow: Flow, flows: list[Flow], said: Tracking) -> Decision:
     if flow.kind == "output" and not flow.paths.answering:
         return Decision(flow, True, "nothing answers it, so it is left as it is")
     if _replies_pass_anyway(flow, flows):
-        return Decision(flow, False, "its replies pass by other declarations anyway")
+        return Decision(flow, False, "its replies pass by other declarations anyway", by_itself=True)
     if said is Tracking.UNTRACKED:
         return Decision(flow, False, "the site says so")
     where = "the hosts behind this one" if flow.kind == "route" else "this host"
@@ -152,7 +153,7 @@ def _against_answers(decision: Decision, lines: list[Translation]) -> Decision:
     if flow.kind in UNDECLARED or not any(apart(flow.paths, lines, {}).raw_in):
         needs = flow.kind in UNDECLARED
         return replace(decision, tracked=True, reason=f"{what} come back among its packets", needs=needs)
-    return replace(decision, notes=(f"except its packets that {what} may look like",))
+    return replace(decision, notes=(f"except what may be {what}",))
 
 
 def _against_claims(decision: Decision, claims: list[Claim]) -> Decision:
@@ -183,9 +184,24 @@ def _packet_of_both(flow: Flow, claim: Claim) -> Box | None:
     for mine, theirs in pairs:
         for a in mine:
             for b in theirs:
-                if (both := shared(a, b)) is not None:
+                if not _meets_by_chance(a, b) and (both := shared(a, b)) is not None:
                     return both
     return None
+
+
+def _meets_by_chance(a: Box, b: Box) -> bool:
+    """Questions of one flow and answers of another meet only where a client asks from a served port.
+
+    Such packets stay tracked like all that is shared, but they are no reason to complain.
+    """
+    return (_by_one_side(a), _by_one_side(b)) in {("source", "destination"), ("destination", "source")}
+
+
+def _by_one_side(box: Box) -> str | None:
+    """The side whose ports a box names, if it is one side alone."""
+    if (box.source_ports == PORTS) == (box.destination_ports == PORTS):
+        return None
+    return "destination" if box.source_ports == PORTS else "source"
 
 
 def _conflicts(decision: Decision, claims: list[Claim], lines: list[Translation]) -> list[Diagnostic]:

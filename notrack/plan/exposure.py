@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from notrack.packets.address import Family
-from notrack.plan.box import TCP, WITH_PORTS, Box
+from notrack.packets.intervals import IntervalSet
+from notrack.plan.box import PORTS, TCP, WITH_PORTS, Box
 from notrack.plan.flow import Decision
 from notrack.plan.ground import Ground
 from notrack.plan.words import address_words, port_words, protocol_words
@@ -13,12 +14,12 @@ from notrack.site.model import Default
 def exposure(decision: Decision, ground: Ground) -> str | None:
     """A sentence, or None when an untracked flow lets nothing in that its declaration does not name."""
     flow = decision.flow
-    if decision.tracked:
+    if decision.tracked or decision.by_itself:
         return None
     if flow.kind == "client" or (flow.kind == "peer" and flow.paths.answering):
-        return _replies(flow.paths.answering, flow.family, "this host's")
-    if flow.kind == "route" and not decision.reason.startswith("its replies pass"):
-        return _replies(flow.paths.returning, flow.family, "the routed hosts'")
+        return _replies(flow.paths.answering, flow.family, "this host")
+    if flow.kind == "route":
+        return _replies(flow.paths.returning, flow.family, "the hosts behind it")
     if flow.kind in ("service", "peer", "trust") and ground.site.defaults.output in (
         Default.DROP,
         Default.REJECT,
@@ -32,15 +33,17 @@ def _replies(boxes: tuple[Box, ...], family: Family, whose: str) -> str | None:
     for box in boxes:
         what = protocol_words(box.protocol, family)
         if box.protocol <= WITH_PORTS:
-            sports, dports = port_words(box.source_ports), port_words(box.destination_ports)
-            what += f" from port {sports} to {whose} ports {dports}"
-        else:
-            what += f" to {whose} addresses"
+            what += f" from {_ports(box.source_ports)} to {_ports(box.destination_ports)}"
+        what += f" of {whose}"
         flags = ", but no opening SYN" if TCP in box.protocol and len(box.protocol.spans) == 1 else ""
         parts.append(f"{what}{flags}")
     if not parts:
         return None
     return f"who forges {address_words(boxes[0].source, family)} can send {'; '.join(parts)}"
+
+
+def _ports(ports: IntervalSet) -> str:
+    return "any port" if ports == PORTS else f"port {port_words(ports)}"
 
 
 def _local_programs(boxes: tuple[Box, ...], family: Family) -> str | None:

@@ -58,3 +58,4 @@ class Decision:
     needs: bool = False
     exposes: str | None = None
     notes: tuple[str, ...] = ()
+    by_itself: bool = False  # its replies pass by other declarations anyway

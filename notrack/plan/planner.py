@@ -60,8 +60,16 @@ def plan(site: Site, *, coexist: bool = False) -> Plan:
     faults: list[Diagnostic] = []
     found = {family: _family(site, family, others, faults) for family in Family}
     if faults:
-        raise Rejected(tuple(dict.fromkeys(faults)))
+        raise Rejected(tuple(_one_for_each_cause(faults)))
     return Plan(site, found, tuple(_warnings(site)))
+
+
+def _one_for_each_cause(faults: list[Diagnostic]) -> list[Diagnostic]:
+    """The first fault of each pair of places: other protocols and the other family say the same again."""
+    found: dict[object, Diagnostic] = {}
+    for fault in faults:
+        found.setdefault((fault.span, tuple(related.span for related in fault.related)), fault)
+    return list(found.values())
 
 
 def leaves_to_others(site: Site) -> bool:

@@ -103,8 +103,8 @@ def _rows(plan: Plan) -> list[Row]:
     """Decisions with their families; those alike in both families are one row."""
     rows: list[Row] = []
     every = [d for found in plan.families.values() for d in found.decisions]
-    order = {id(d.flow.origin): n for n, d in reversed(list(enumerate(every)))}
-    every.sort(key=lambda d: (order[id(d.flow.origin)], d.flow.kind, _protocol(d).replace("icmpv6", "icmp")))
+    order = {_place(d): n for n, d in reversed(list(enumerate(every)))}
+    every.sort(key=lambda d: (order[_place(d)], d.flow.kind, _protocol(d).replace("icmpv6", "icmp")))
     for _, same in groupby(every, key=_alike):
         members = list(same)
         families = {d.flow.family for d in members}
@@ -112,9 +112,14 @@ def _rows(plan: Plan) -> list[Row]:
     return rows
 
 
+def _place(d: Decision) -> tuple[object, ...]:
+    """What tells declarations apart, the same in both families."""
+    return d.flow.kind, d.flow.name, d.flow.origin.span.source.name, d.flow.origin.span.start
+
+
 def _alike(d: Decision) -> tuple[object, ...]:
     return (
-        id(d.flow.origin),
+        _place(d),
         d.flow.kind,
         _protocol(d).replace("icmpv6", "icmp"),
         tuple(_ports(d)),
