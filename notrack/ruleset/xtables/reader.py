@@ -22,7 +22,10 @@ from notrack.ruleset.xtables.tree import (
     Ruleset,
     Table,
     Trivia,
+    words_span,
 )
+from notrack.ruleset.xtables.values import Checks
+from notrack.ruleset.xtables.words import split
 from notrack.text.diagnostic import Diagnostic, Severity
 from notrack.text.source import Source, Span
 
@@ -62,12 +65,16 @@ def read(source: Source, family: Family | None = None) -> tuple[Ruleset, tuple[D
 @contextlib.contextmanager
 def _uncollected() -> Iterator[None]:
     """Without the cyclic collector, which would walk the growing tree again and again and find nothing: it
-    takes two fifths of the time of a large ruleset."""
+    takes two fifths of the time of a large ruleset. Freezing and thawing makes the new objects old ones, so
+    that the collector does not walk them all as soon as it is back."""
     was_on = gc.isenabled()
     gc.disable()
     try:
         yield
     finally:
+        if gc.get_freeze_count() == 0:
+            gc.freeze()
+            gc.unfreeze()
         if was_on:
             gc.enable()
 
@@ -109,6 +116,7 @@ class _Reader:
         self.scopes: dict[Family | None, Scope] = {}
         self.scope = self._scope(family)
         self.said: set[str] = set()
+        self.checks = Checks()
 
     def _scope(self, family: Family | None) -> Scope:
         return self.scopes.setdefault(family, Scope(family))
@@ -167,16 +175,16 @@ class _Reader:
         self._rule(line[found.end() :], span, (int(found[1]), int(found[2])), found.end())
 
     def _rule(self, line: str, span: Span, counters: Counters | None, shift: int) -> None:
-        reader = LineReader(line, self.scope, self._scope)
+        reader = LineReader(split(line), self.scope, self._scope, self.checks)
         place = Span(self.source, span.start + shift, span.end) if shift else span
         result = reader.result(place, counters)
         for problem in reader.problems:
-            self._problem(problem, place.start)
+            self._problem(problem, place)
         self._add(Broken(span.text, span) if result is None else result)
 
-    def _problem(self, problem: Problem, start: int) -> None:
-        span = Span(self.source, start + problem.place[0], start + problem.place[1])
-        self.diagnostics.append(Diagnostic(problem.severity, problem.message, span, problem.help))
+    def _problem(self, problem: Problem, line: Span) -> None:
+        place = words_span(line, problem.place)
+        self.diagnostics.append(Diagnostic(problem.severity, problem.message, place, problem.help))
 
     # Lines about tables and chains.
 

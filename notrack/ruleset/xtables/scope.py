@@ -28,7 +28,6 @@ class Role(enum.Enum):
     TARGET_OPTION = enum.auto()
     MATCH = enum.auto()
     JUMP = enum.auto()
-    GOTO = enum.auto()
     COMMAND = enum.auto()
     COUNTERS = enum.auto()
     TABLE = enum.auto()
@@ -42,8 +41,7 @@ class Role(enum.Enum):
 
 _GENERAL = {
     Role.MATCH: ("-m --match WORD",),
-    Role.JUMP: ("-j --jump WORD",),
-    Role.GOTO: ("-g --goto WORD",),
+    Role.JUMP: ("-j --jump WORD", "-g --goto WORD"),
     Role.COUNTERS: ("-c --set-counters INTEGER INTEGER",),
     Role.TABLE: ("-t --table WORD",),
     Role.FAMILY: ("-4 --ipv4", "-6 --ipv6"),
@@ -87,10 +85,6 @@ class Meaning:
     attached: str | None = None  # the value in `--option=value` or `-ovalue`
     implied: Extension | None = None
     candidates: tuple[str, ...] = ()
-
-    @property
-    def arity(self) -> int:
-        return len(self.form.kinds) if self.form else 0
 
 
 _FORMS: dict[str, tuple[Role, OptionForm]] = {

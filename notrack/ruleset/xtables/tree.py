@@ -1,7 +1,7 @@
 """The syntax tree of iptables-save text: what stands in it, in its order, with the place of every part.
 
-A tree that was read keeps its text: each line holds the span of its source, and each part of a rule its
-place in the line (`Rule.span_of`). Places never count when trees are compared. A tree built by hand has
+A tree that was read keeps its text: each line holds the span of its source, and each part of a rule knows
+its words (`Rule.span_of`). Places never count when trees are compared. A tree built by hand has
 none. A part that is changed must lose the span of its line, or the writer would print the old text: use
 `Rule.changed`.
 
@@ -17,10 +17,19 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from notrack.packets.address import Family
+from notrack.ruleset.xtables.words import places
 from notrack.text.source import Source, Span
 
-Place = tuple[int, int]  # from, up to: characters, counted from the start of the rule's span
+Place = tuple[int, int]  # from, up to: words of the rule's line, counted from 0; `Rule.span_of` finds them
 Counters = tuple[int, int]  # packets, bytes
+
+
+def words_span(line: Span, place: Place) -> Span:
+    """The span of some words of a line; the whole line if it has no such words."""
+    found = places(line.text)[place[0] : place[1]]
+    if not found:
+        return line
+    return Span(line.source, line.start + found[0][0], line.start + found[-1][1])
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +105,7 @@ class Rule:
         """Where a part of this rule stands in the source; the whole rule if the part has no place."""
         if self.span is None or part.at is None:
             return self.span
-        return Span(self.span.source, self.span.start + part.at[0], self.span.start + part.at[1])
+        return words_span(self.span, part.at)
 
     def changed(self, **fields: Any) -> Rule:
         """A copy with other fields and without a span, so that the writer prints it anew."""

@@ -6,6 +6,9 @@ from notrack.packets.address import Family
 from notrack.ruleset.xtables.catalogue import Kind
 
 
-def complaint(kind: Kind, value: str, family: Family | None) -> str | None:
-    """What iptables would say against a value; None if nothing, or if only a resolver could tell."""
-    return None
+class Checks:
+    """Complaints about values."""
+
+    def complaint(self, kind: Kind, value: str, family: Family | None) -> str | None:
+        """What iptables would say against a value; None if nothing, or if only a resolver could tell."""
+        return None
