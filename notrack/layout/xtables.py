@@ -7,7 +7,7 @@ takes effect table by table, in its order.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import product
 
 from notrack.layout.chains import Chains, Line
@@ -17,12 +17,14 @@ from notrack.layout.merging import Group, Part, groups
 from notrack.layout.phrase import Phrase, phrase
 from notrack.layout.target import counting, needs_protocol, states, target
 from notrack.packets.address import Family
+from notrack.plan.box import ICMP_TYPES
 from notrack.plan.leg import Hook, Stage, Verb
 from notrack.plan.planner import FamilyPlan
 from notrack.ruleset.xtables import build
 from notrack.ruleset.xtables.tree import Chain, Rule, Ruleset, Table
 from notrack.site.model import Default, Defaults, Origin
 
+_TYPES = 4  # up to so many ICMP types stand in the chain itself
 _INLINE = 8  # up to so many rules an address list is written out; beyond, it becomes a chain
 
 _TABLES: tuple[tuple[str, tuple[tuple[str, tuple[Hook, ...], str], ...]], ...] = (
@@ -190,6 +192,9 @@ def _part(
 ) -> None:
     sources, destinations = words.sources, words.destinations
     inline_only = restore.coexist and group.action.verb is Verb.KEEP
+    if len(words.matches) > _TYPES and part.box.icmp != ICMP_TYPES and not inline_only:
+        action = _types_chain(words, part, chains, action)
+        words = replace(words, matches=("",))
     for option in ("-d", "-s"):
         prefixes = sources if option == "-s" else destinations
         if prefixes is None or (len(prefixes.listed) == 1):
@@ -208,6 +213,15 @@ def _part(
     ):
         text = _joined(source, destination, devices, protocol, words.fragment, match, extra)
         chains.add(Line(chain, text, action, part.origins, comment(part.origins)))
+
+
+def _types_chain(words: Phrase, part: Part, chains: Chains, action: str) -> str:
+    """A chain for many ICMP types, so that other packets pass them in one step."""
+    name = chains.named("icmp-types", (words.matches, words.protocols, action))
+    if not chains.extend_origins(name, part.origins):
+        for match in words.matches:
+            chains.add(Line(name, _joined(words.protocols[0], match), action, part.origins))
+    return f"-j {name}"
 
 
 def _addresses(option: str, prefixes: Prefixes | None) -> Iterator[str]:

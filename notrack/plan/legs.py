@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from notrack.packets.address import Family
 from notrack.packets.intervals import IntervalSet
-from notrack.plan.box import ICMP_TYPES, PORTS, TCP, Box, Flags, absorb, icmp_protocol, shared
+from notrack.plan.box import ICMP_TYPES, PORTS, REACH_LOCAL, TCP, Box, Flags, absorb, icmp_protocol, shared
 from notrack.plan.decisions import Claim
 from notrack.plan.flow import Decision
 from notrack.plan.ground import Ground, groups, local_groups
@@ -28,8 +28,7 @@ _IGMP = 2
 class Frame:
     """What the legs of one family are made from. `tracking`: whether anything there needs tracking.
 
-    `untracks`: whether NOTRACK is emitted at all; also without any need of our own, where the rules of
-    others stay and may turn tracking on.
+    `others`: whether rules of others stay, which may turn tracking on and translate.
     """
 
     ground: Ground
@@ -37,7 +36,7 @@ class Frame:
     claims: tuple[Claim, ...]
     translated: int  # the first so many claims are translation's
     tracking: bool
-    untracks: bool
+    others: bool
 
     @property
     def family(self) -> Family:
@@ -58,13 +57,29 @@ def raw_legs(frame: Frame) -> Iterator[Leg]:
         if isinstance(declaration, Block):
             box = Box(family, source=narrowed(declaration.peers, family), devices=declaration.devices)
             yield Leg(Hook.RAW_IN, Stage.BLOCK, box, DROP, (declaration.origin,))
-    if not frame.untracks or not frame.untracked:
+    if not (frame.tracking or frame.others) or not frame.untracked:
         return
-    lo = Box(family, out_devices=("lo",))
-    untrack = list(_untracking(frame))
-    yield from _keeping(frame, [*untrack, Leg(Hook.RAW_OUT, Stage.LOOPBACK, lo, UNTRACK, ())])
-    yield Leg(Hook.RAW_OUT, Stage.LOOPBACK, lo, UNTRACK, frame.essential("loopback"))
+    untrack = [*_loopback(frame), *_untracking(frame)]
+    yield from _keeping(frame, untrack)
     yield from untrack
+
+
+def _loopback(frame: Frame) -> Iterator[Leg]:
+    """Loopback, whole; a packet untracked in OUTPUT stays so when it comes in.
+
+    Where others have rules they may translate what this host sends to its own addresses (Docker, kube-proxy),
+    and an untracked packet is never translated: there only what the site untracks is untracked on loopback.
+    """
+    lo = ("lo",)
+    if not frame.others:
+        whole = Box(frame.family, out_devices=lo)
+        yield Leg(Hook.RAW_OUT, Stage.LOOPBACK, whole, UNTRACK, frame.essential("loopback"))
+        return
+    for decision in frame.untracked:
+        for box in decision.flow.paths.raw_in:
+            if box.reach == REACH_LOCAL:
+                origin = (decision.flow.origin,)
+                yield Leg(Hook.RAW_OUT, Stage.LOOPBACK, box.but(out_devices=lo), UNTRACK, origin)
 
 
 def _untracking(frame: Frame) -> Iterator[Leg]:

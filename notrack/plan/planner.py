@@ -125,7 +125,7 @@ def _extent(decisions: list[Decision], tracking: bool) -> str:
 
 def _of_its_own(decision: Decision, family: Family, others: bool) -> Decision:
     """Nothing in the family needs tracking, so nothing there is tracked."""
-    why = f"nothing in {family_word(family)} needs tracking"
+    why = f"nothing needs tracking in {family_word(family)}"
     if others:
         why += ", but the rules of others may turn it on"
         if decision.tracked:

@@ -96,20 +96,14 @@ def _translation_ports(plan: Plan) -> Iterator[str]:
             )
 
 
-Row = tuple[Decision, str]
+Row = tuple[Decision, ...]  # one flow: its decision in one family, or in both where they agree
 
 
 def _rows(plan: Plan) -> list[Row]:
-    """Decisions with their families; those alike in both families are one row."""
-    rows: list[Row] = []
     every = [d for found in plan.families.values() for d in found.decisions]
     order = {_place(d): n for n, d in reversed(list(enumerate(every)))}
-    every.sort(key=lambda d: (order[_place(d)], d.flow.kind, _protocol(d).replace("icmpv6", "icmp")))
-    for _, same in groupby(every, key=_alike):
-        members = list(same)
-        families = {d.flow.family for d in members}
-        rows.append((members[0], "" if len(families) == 2 else family_word(members[0].flow.family)))
-    return rows
+    every.sort(key=lambda d: (order[_place(d)], d.flow.kind, _family_free(_protocol(d))))
+    return [tuple(same) for _, same in groupby(every, key=_alike)]
 
 
 def _place(d: Decision) -> tuple[object, ...]:
@@ -118,39 +112,45 @@ def _place(d: Decision) -> tuple[object, ...]:
 
 
 def _alike(d: Decision) -> tuple[object, ...]:
+    reason = _family_free(d.reason)
     return (
         _place(d),
-        d.flow.kind,
-        _protocol(d).replace("icmpv6", "icmp"),
+        _family_free(_protocol(d)),
         tuple(_ports(d)),
         d.tracked,
-        d.reason,
+        reason,
         d.exposes is None,
         d.notes,
     )
 
 
+def _family_free(text: str) -> str:
+    """A text that reads the same for both families."""
+    return text.replace("icmpv6", "icmp").replace(" in IPv4", "").replace(" in IPv6", "")
+
+
 def _table(rows: list[Row]) -> Iterator[str]:
-    cells = [
-        (
-            f"{d.flow.kind} {d.flow.name}".strip() if d.flow.kind != d.flow.name else d.flow.kind,
-            _what(d),
-            family,
-        )
-        for d, family in rows
-    ]
+    cells = [(_name(row[0]), _what(row[0]), _families(row)) for row in rows]
     widths = [max(len(row[i]) for row in cells) for i in range(3)]
-    for (decision, _), row in zip(rows, cells, strict=True):
-        head = "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True) if width)
-        yield f"  {head}  {decision.reason}".rstrip()
-        indent = " " * 6
-        yield from (f"{indent}{note}" for note in decision.notes)
-        if decision.exposes:
-            yield f"{indent}exposes: {decision.exposes}"
+    for row, cell in zip(rows, cells, strict=True):
+        head = "  ".join(text.ljust(width) for text, width in zip(cell, widths, strict=True) if width)
+        reason = row[0].reason if len(row) == 1 else _family_free(row[0].reason)
+        yield f"  {head}  {reason}".rstrip()
+        yield from (f"      {note}" for note in row[0].notes)
+        yield from (f"      exposes: {decision.exposes}" for decision in row if decision.exposes)
+
+
+def _name(decision: Decision) -> str:
+    flow = decision.flow
+    return flow.kind if flow.kind == flow.name else f"{flow.kind} {flow.name}"
+
+
+def _families(row: Row) -> str:
+    return "" if len({decision.flow.family for decision in row}) == 2 else family_word(row[0].flow.family)
 
 
 def _what(decision: Decision) -> str:
-    protocol = _protocol(decision).replace("icmpv6", "icmp")
+    protocol = _family_free(_protocol(decision))
     ports = _ports(decision)
     listed = ", ".join(ports[:4]) + (f" and {len(ports) - 4} more" if len(ports) > 4 else "")
     return f"{protocol} {listed}".strip()

@@ -97,7 +97,7 @@ def test_nothing_is_untracked_in_a_family_where_nothing_needs_tracking() -> None
     )
     assert found.families[Family.IPV4].tracking == "partial"
     assert found.families[Family.IPV6].tracking == "none"
-    assert "nothing in IPv6 needs tracking" in decision(found, "web", Family.IPV6).reason
+    assert "nothing needs tracking in IPv6" in decision(found, "web", Family.IPV6).reason
 
 
 def test_a_route_from_any_to_any_is_untracked_by_itself() -> None:
