@@ -90,9 +90,7 @@ def _family(site: Site, family: Family, others: bool, faults: list[Diagnostic]) 
         decisions = [_of_its_own(d, family, others) for d in decisions]
     elif site.tracking.off is not None:
         faults += [_tracking_off(site, d) for d in decisions if d.needs]
-    frame = Frame(
-        land, tuple(decisions), claims if tracking else (), len(lines), tracking, tracking or others
-    )
+    frame = Frame(land, tuple(decisions), claims if tracking else (), len(lines), tracking, others)
     ranges = _ranges(frame, lines, faults)
     if lines:
         frame = replace(frame, decisions=tuple(_apart(d, lines, ranges) for d in decisions))
