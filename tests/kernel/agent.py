@@ -50,6 +50,7 @@ class Agent:
         self.serve: dict[int, Callable[[], None]] = {}
         self.seen: dict[int, list[Any]] = {}
         self.replies: dict[int, bytes | None] = {}
+        self.accepted: dict[int, list[socket.socket]] = {}
         self.marks: dict[str, socket.socket] = {}
         self.marked: dict[str, int] = {}
         self.served = 0
@@ -115,6 +116,7 @@ class Agent:
             self.poll.unregister(handle)
         self.seen.pop(handle, None)
         self.replies.pop(handle, None)
+        self.accepted.pop(handle, None)
         sock.close()
 
     def do_close_all(self) -> None:
@@ -126,9 +128,17 @@ class Agent:
     def do_run(self, argv: list[str], text: str, environment: dict[str, str]) -> tuple[int, str, str]:
         import subprocess
 
-        done = subprocess.run(
-            argv, input=text, text=True, capture_output=True, env={**os.environ, **environment}, timeout=30
-        )
+        try:
+            done = subprocess.run(
+                argv,
+                input=text,
+                text=True,
+                capture_output=True,
+                env={**os.environ, **environment},
+                timeout=30,
+            )
+        except FileNotFoundError as problem:
+            return 127, "", str(problem)
         return done.returncode, done.stdout, done.stderr
 
     def do_sysctl(self, name: str, value: str | None) -> str:
@@ -222,6 +232,13 @@ class Agent:
         self.seen[handle] = []
         return came
 
+    def do_push(self, handle: int, data: bytes) -> int:
+        """Say something unasked on every connection that a server has; how many there are."""
+        alive = [sock for sock in self.accepted.get(handle, []) if sock.fileno() >= 0]
+        for sock in alive:
+            sock.send(data)
+        return len(alive)
+
     def accept(self, listener: socket.socket) -> None:
         try:
             sock, peer = listener.accept()
@@ -234,6 +251,7 @@ class Agent:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.keep(sock, lambda: self.converse(sock, peer))
         self.replies[sock.fileno()] = self.replies.get(listener.fileno())
+        self.accepted.setdefault(listener.fileno(), []).append(sock)
 
     def converse(self, sock: socket.socket, peer: Address) -> None:
         handle = sock.fileno()

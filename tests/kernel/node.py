@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.kernel.background import Background
 from tests.kernel.packet import Packet, parse
 from tests.kernel.probe import Answer, Connection, Peer, Run, answer_of, connection_of
 
@@ -186,6 +187,10 @@ class Node:
         finally:
             self.call("close", handle)
 
+    def background(self, mode: str, dst: str, port: int, *, interval: float = 0.01) -> Background:
+        """A client that goes on asking while the test does other things: see `Background`."""
+        return Background(self.namespace, mode, dst, port, interval)
+
     # --- raw packets ----------------------------------------------------------------------------
 
     def send(self, packets: bytes | Iterable[bytes], *, device: str = "", settle: bool = True) -> None:
@@ -232,6 +237,12 @@ class Service:
         """Who came since the last call, one entry a connection or datagram."""
         return [Peer(*came) for handle in self._handles for came in self.node.call("seen", handle)]
 
+    def push(self, data: bytes = b"pushed") -> int:
+        """Say something unasked on every open connection; how many there are."""
+        count: int = sum(self.node.call("push", handle, data) for handle in self._handles)
+        self.node.settle()
+        return count
+
     def close(self) -> None:
         for handle in self._handles:
             self.node.call("close", handle)
@@ -255,6 +266,11 @@ class Conversation:
         pieces, how = self.node.call("heard", self._handle)
         outcome, _, port = self.node.call("tcp_state", self._handle)
         return connection_of(outcome, failed or how, port, b"".join(pieces), asked=True)
+
+    def heard(self) -> bytes:
+        """What came since the last look."""
+        self.node.settle()
+        return b"".join(self.node.call("heard", self._handle)[0])
 
     def close(self) -> None:
         self.node.call("close", self._handle)

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import time
 from pathlib import Path
 
 import pytest
@@ -198,3 +199,18 @@ def test_leftovers_of_a_killed_run_are_removed() -> None:
     assert namespace.is_file()
     remove_leftovers()
     assert not namespace.exists()
+
+
+@pytest.mark.parametrize("mode", ["tcp", "connects", "udp"])
+def test_background_client_tells_its_longest_gap(lab: Lab, mode: str) -> None:
+    """It is answered all the time, except while a rule drops it."""
+    lab.host.listen("udp" if mode == "udp" else "tcp", 80)
+    client = lab.client.background(mode, OWN[4], 80)
+    time.sleep(0.1)
+    lab.load("iptables-legacy", v4=inputs("-j DROP"))
+    time.sleep(0.15)
+    lab.load("iptables-legacy", v4=inputs())
+    time.sleep(0.5)
+    told = client.stop()
+    assert 0.14 <= told.longest_gap <= 0.6 and told.answered > 20
+    assert (told.connections > 20) == (mode == "connects")
