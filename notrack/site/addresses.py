@@ -16,7 +16,14 @@ from notrack.text.diagnostic import Related
 from notrack.text.source import Source
 
 _MOST_SLIPS = 20  # errors of one file of prefixes
-_NOTHING = AddressSet()
+_EVERYBODY = "for all addresses write `any`"
+_ITSELF = "a declaration means the host itself anyway: leave it out, or write the address"
+_MEANT: dict[str, str] = {
+    **dict.fromkeys(
+        ("all", "everyone", "everybody", "anywhere", "anyone", "everywhere", "world", "internet"), _EVERYBODY
+    ),
+    **dict.fromkeys(("self", "me", "this", "localhost", "own", "local"), _ITSELF),
+}
 
 
 @dataclass(slots=True)
@@ -33,8 +40,10 @@ class AddressBook:
         """What a network stands for."""
         name = entry.name.text
         if name in self.known:
+            self.faults.silent += self.known[name] is None
             return self.known[name]
         if entry.statement is None or entry.statement.addresses is None:
+            self.faults.silent += 1
             return None
         if any(atom.text == name for atom in self.path):
             self._loop(name, used)
@@ -76,8 +85,14 @@ class AddressBook:
         if atom.type == "ADDRESS":
             return self._literal(atom)
         if atom.type == "STRING":
-            return self._file(atom) if files else self._stray_file(atom)
+            if files:
+                return self._file(atom)
+            self._stray_file(atom)
+            return None
         if atom.type == "WORD":
+            if atom.text not in self.scope.entries and atom.text in _MEANT:
+                self.faults.error(atom.span, f"unknown network `{atom.text}`", _MEANT[atom.text])
+                return None
             entry = self.scope.find(atom, "network")
             return self.network(entry, atom) if entry else None
         self._special(atom)

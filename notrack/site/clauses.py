@@ -49,6 +49,10 @@ _INSTEAD: dict[tuple[str, str], str] = {
     ("snat", "on"): "translation happens on the way out: write `out`",
     ("masquerade", "as"): "`masquerade` takes the address of the way out; for a fixed one write `snat`",
     ("publish", "out"): "the way in goes behind `on`; the way out follows from the target",
+    (
+        "publish",
+        "to port",
+    ): "write the address in front, as in `to 10.8.0.5 port 443`; on this host write `redirect`",
     ("publish", "as"): "the target goes behind `to`",
     ("redirect", "to"): "`redirect` stays on this host: `to port 8080`; for another host write `publish`",
     ("trust", "to"): "a trust reaches the host itself; what lies behind it needs a `route`",

@@ -24,11 +24,11 @@ def declare(
     statement: Statement, book: AddressBook, ports: PortBook, sides: Sides, faults: Faults
 ) -> model.Declaration | None:
     """The resolved declaration, or None after an error."""
-    before = faults.errors
+    before = faults.mark
     clauses = checked_clauses(statement, faults)
     flow = Flow(statement, book, ports, sides, faults, clauses, _families(clauses, faults))
     found = _BUILDERS[statement.keyword.text](flow)
-    return found if faults.errors == before else None
+    return found if faults.mark == before else None
 
 
 def _families(clauses: dict[str, Clause], faults: Faults) -> frozenset[Family]:

@@ -24,7 +24,7 @@ def expectation(
     statement: Statement, book: AddressBook, ports: PortBook, sides: Sides, faults: Faults
 ) -> Expectation | None:
     """The resolved expectation, or None after an error."""
-    before = faults.errors
+    before = faults.mark
     clauses = checked_clauses(statement, faults)
     verdict = statement.atoms[0]
     if verdict.text not in _VERDICTS:
@@ -50,7 +50,7 @@ def expectation(
         _flags(clauses.get("flags"), number, faults),
         kind,
     )
-    return found if faults.errors == before else None
+    return found if faults.mark == before else None
 
 
 def _protocol(statement: Statement, faults: Faults) -> tuple[int, IcmpType | None]:

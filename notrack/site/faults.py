@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from notrack.text.diagnostic import Diagnostic, Related, Severity
@@ -16,6 +17,7 @@ class Faults:
 
     found: list[Diagnostic] = field(default_factory=list)
     errors: int = 0
+    silent: int = 0  # answers withheld because of an error that has been reported elsewhere
 
     def error(
         self,
@@ -28,6 +30,11 @@ class Faults:
         self.errors += 1
         if self.errors <= _MOST:
             self.found.append(Diagnostic(Severity.ERROR, message, span, help, related, notes))
+
+    @property
+    def mark(self) -> int:
+        """Changes whenever something could not be made out."""
+        return self.errors + self.silent
 
     def warn(
         self, span: Span, message: str, help: str | None = None, related: tuple[Related, ...] = ()
@@ -46,8 +53,8 @@ class Faults:
         return tuple(_sorted(d for d in self.found if d.severity is not Severity.ERROR))
 
 
-def _sorted(diagnostics: object) -> list[Diagnostic]:
-    listed: list[Diagnostic] = list(diagnostics)  # type: ignore[call-overload]
+def _sorted(diagnostics: Iterable[Diagnostic]) -> list[Diagnostic]:
+    listed = list(diagnostics)
     files: dict[int, int] = {}
     for diagnostic in listed:
         if diagnostic.span is not None:

@@ -21,7 +21,7 @@ def read_source(path: Path, name: str, faults: Faults, at: Span | None = None) -
     try:
         data = _read(path, at is not None)
     except _Unreadable as reason:
-        faults.error(at, f"cannot read `{_printable(name)}`: {reason}", _hint(path))
+        faults.error(at, f"cannot read `{_printable(name)}`: {reason}", _hint(path, at is not None))
         return None
     return decoded(data, name, faults)
 
@@ -48,14 +48,16 @@ def _read(path: Path, regular: bool) -> bytes:
     return data
 
 
-def _hint(path: Path) -> str | None:
+def _hint(path: Path, named: bool) -> str | None:
     """The file in the same folder whose name is nearest."""
     try:
         names = os.listdir(path.parent)[:2000] if not path.exists() else []
     except (OSError, ValueError):
-        return None
+        names = []
     near = nearest(path.name, names)
-    return f"did you mean `{near}`?" if near else None
+    if near:
+        return f"did you mean `{near}`?"
+    return "a file is looked for beside the one that names it" if named else None
 
 
 def _printable(text: str) -> str:

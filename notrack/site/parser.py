@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from notrack.site.faults import Faults
 from notrack.site.grammar import Grammar, grammar
@@ -24,10 +25,9 @@ def _statement(atoms: list[Atom], language: Grammar, faults: Faults) -> Statemen
 
     parser = language.start()
     for i, atom in enumerate(atoms):
-        expected = set(parser.choices()) if atom.type == "JUNK" else set()
+        if atom.type == "JUNK":
+            return _broken(atoms, i, parser, language, faults)
         try:
-            if expected:
-                raise UnexpectedToken(atom, expected)
             parser.feed_token(atom)
         except UnexpectedToken:
             return _broken(atoms, i, parser, language, faults)
@@ -38,8 +38,8 @@ def _statement(atoms: list[Atom], language: Grammar, faults: Faults) -> Statemen
     return found
 
 
-def _broken(atoms: list[Atom], at: int, parser: object, language: Grammar, faults: Faults) -> Broken:
-    expected = {str(name) for name in parser.accepts()}  # type: ignore[attr-defined]
+def _broken(atoms: list[Atom], at: int, parser: Any, language: Grammar, faults: Faults) -> Broken:
+    expected = {str(name) for name in parser.accepts()}
     explain(atoms, at, expected, language, faults)
     name = atoms[1] if len(atoms) > 1 and atoms[1].type == "WORD" else None
     return Broken(atoms[0], name, tuple(atoms))

@@ -48,8 +48,10 @@ class PortBook:
         """What a `ports` name stands for."""
         name = entry.name.text
         if name in self.known:
+            self.faults.silent += self.known[name] is None
             return self.known[name]
         if entry.statement is None:
+            self.faults.silent += 1
             return None
         if any(atom.text == name for atom in self.path):
             self._loop(name, used)

@@ -7,7 +7,8 @@ import re
 from dataclasses import dataclass
 from socket import AF_INET, AF_INET6, inet_pton
 
-from notrack.packets.address import Family, address_text, prefix_text
+from notrack.packets.address import Family, address_text, prefix_text, prefixes
+from notrack.packets.intervals import IntervalSet
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +88,7 @@ def read_address(text: str) -> Prefix | Slip:
 def _bad_length(text: str, address: str, tail: str, family: Family) -> Slip:
     if not tail:
         return Slip(f"the prefix length is missing in `{text}`", f"write `{address}` for the one address")
-    if family is Family.IPV4 and "." in tail:
+    if family is Family.IPV4 and "." in tail.rstrip("."):
         try:
             length = ipaddress.IPv4Network(f"0.0.0.0/{tail}").prefixlen
         except ValueError:
@@ -105,6 +106,8 @@ def _bad_address(text: str, address: str, slash: str, tail: str) -> Slip:
         return Slip(
             f"`{text}` names a zone", f"write `{bare}{slash}{tail}`, and the interface with `on` or `out`"
         )
+    if re.fullmatch(r"(?:[0-9A-Fa-f]{2}:){5}[0-9A-Fa-f]{2}", address):
+        return Slip(f"`{text}` is a hardware address", "rules of this language know IP addresses only")
     if ":" in address:
         return Slip(f"`{text}` is not an IPv6 address", _ipv6_hint(address))
     parts = address.rstrip(".").split(".")
@@ -146,9 +149,6 @@ def _ipv6_hint(address: str) -> str:
 
 def covering(low: int, high: int, family: Family) -> list[str]:
     """The prefixes that cover an address range exactly, as text."""
-    from notrack.packets.address import prefixes
-    from notrack.packets.intervals import IntervalSet
-
     return [
         prefix_text(value, length, family) for value, length in prefixes(IntervalSet(((low, high),)), family)
     ]

@@ -52,7 +52,7 @@ class Settings:
         }[statement.keyword.text](statement)
 
     def defaults(self) -> Defaults:
-        return Defaults(**self.default, output_replies=self.output_replies, origins=self.origins)  # type: ignore[arg-type]
+        return Defaults(**self.default, output_replies=self.output_replies, origins=self.origins)
 
     def tracking(self) -> TrackingSettings:
         return TrackingSettings(self.off, self.room, tuple(self.timeouts.items()))
@@ -89,7 +89,7 @@ class Settings:
         """Whether what stands behind a default is nothing or a fitting `without replies`."""
         if not more:
             return True
-        for atom, word in zip(more, ("without", "replies"), strict=True):
+        for atom, word in zip([*more, more[0]], ("without", "replies"), strict=False):
             if atom.text != word:
                 self.faults.error(
                     atom.span, f"unknown word `{atom.text}` in a default", "write `without replies`"
@@ -97,7 +97,7 @@ class Settings:
                 return False
         if (hook.text, verdict.text) != ("output", "accept"):
             self.faults.error(
-                joined(more[0], more[1]),
+                joined(more[0], more[-1]),
                 f"`without replies` on `default {hook.text} {verdict.text}`",
                 "it goes with `default output accept` only: leave it out",
             )

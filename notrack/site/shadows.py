@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from notrack.packets.address import AddressSet
 from notrack.packets.intervals import IntervalSet
 from notrack.site.faults import Faults
 from notrack.site.model import Service
@@ -82,10 +81,6 @@ def _addresses(wide: Service, narrow: Service) -> bool:
             continue
         if family not in wide.families or not peers <= wide.peers.family(family):
             return False
-        if wide.own is not None and (own is None or not own <= _family(wide.own, family)):
+        if wide.own is not None and (own is None or not own <= wide.own.family(family)):
             return False
     return True
-
-
-def _family(addresses: AddressSet, family: object) -> IntervalSet:
-    return addresses.family(family)  # type: ignore[arg-type]

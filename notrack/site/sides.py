@@ -15,6 +15,7 @@ from notrack.site.scope import Scope
 from notrack.site.syntax import Addresses, Atom, Clause, Statement, joined
 from notrack.text.diagnostic import Related
 from notrack.text.nearest import nearest
+from notrack.text.source import Span
 
 _LONGEST_DEVICE = 15  # IFNAMSIZ less the closing NUL
 
@@ -36,7 +37,7 @@ class Sides:
 
     def declare(self, statement: Statement) -> Interface | None:
         """Read an interface line; None after an error."""
-        before = self.faults.errors
+        before = self.faults.mark
         clauses = checked_clauses(statement, self.faults)
         devices = [self._device(atom) for atom in statement.atoms]
         for i, atom in enumerate(statement.atoms):
@@ -45,7 +46,7 @@ class Sides:
                     atom.span, f"`{atom.text}` stands twice in this list", "take one of them out"
                 )
         prefixes = self._own(clauses["address"]) if "address" in clauses else []
-        if self.faults.errors > before or statement.name is None:
+        if self.faults.mark > before or statement.name is None:
             return None
         origin = Origin("interface", statement.name.text, statement.head, places(clauses))
         singles = of_prefixes([Prefix(p.family, p.value, p.family.bits) for p in prefixes])
@@ -78,7 +79,9 @@ class Sides:
                 )
                 return None
         entry = self.scope.find(atom, "interface")
-        return self.interfaces.get(entry.name.text) if entry else None
+        found = self.interfaces.get(entry.name.text) if entry else None
+        self.faults.silent += found is None
+        return found
 
     def _device(self, atom: Atom) -> str | None:
         name = atom.value
@@ -100,7 +103,7 @@ class Sides:
             self.faults.error(
                 clause.port.span, "ports on an interface", "an interface has devices and addresses"
             )
-        found = []
+        found: list[Prefix] = []
         for atom in clause.addresses.items:
             prefix = self._own_address(atom)
             if prefix is not None and any(
@@ -147,7 +150,7 @@ class Sides:
             elif any(i.addresses.family(family) for i in declared):
                 self.faults.warn(*self._strange(clause, strange, family))
 
-    def _strange(self, clause: Clause, strange: IntervalSet, family: Family):  # type: ignore[no-untyped-def]
+    def _strange(self, clause: Clause, strange: IntervalSet, family: Family) -> tuple[Span, str, str]:
         text = address_text(strange.least(), family)
         owns = [
             address_text(low, family)

@@ -64,6 +64,8 @@ def _is_any(clause: Clause) -> bool:
 def _target(flow: Flow, key: str) -> AddressSet | None:
     """The one address behind `as` or `to`; None after an error."""
     clause = flow.clauses.get(key)
+    if clause is None and any(c.word.text == key for c in flow.statement.clauses):
+        return None  # it is there, in a form that has been reported
     if clause is None or clause.addresses is None:
         example = "as 192.0.2.1" if key == "as" else "to 10.8.0.5"
         flow.faults.error(flow.statement.head, f"`{flow.keyword}` needs an address", f"write `{example}`")

@@ -29,20 +29,22 @@ def distance(a: str, b: str, limit: int = 99) -> int:
 def nearest(word: str, known: Iterable[str]) -> str | None:
     """The member of `known` nearest to `word`, or None where nothing is near enough to be meant.
 
-    A third of the letters may be wrong; of equally near words the first in the alphabet is taken.
+    A third of the letters may be wrong; of equally near words one with the same first letter is taken.
     """
     plain = word.lower().replace("_", "-")[:64]
     limit = max(1, min(3, (len(plain) + 1) // 3))
-    best: tuple[int, str] | None = None
+    best: tuple[int, bool, str] | None = None
     for candidate in known:
         if candidate == plain and candidate != word:
             return candidate
         if candidate == word:
             continue
         steps = distance(plain, candidate, limit)
-        if steps <= limit and steps < len(candidate) and (best is None or (steps, candidate) < best):
-            best = (steps, candidate)
-    return best[1] if best else _begun(plain, known)
+        if steps > limit or steps >= len(candidate):
+            continue
+        rank = (steps, candidate[:1] != plain[:1], candidate)
+        best = rank if best is None else min(best, rank)
+    return best[2] if best else _begun(plain, known)
 
 
 def _begun(word: str, known: Iterable[str]) -> str | None:

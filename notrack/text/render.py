@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from notrack.text.diagnostic import Diagnostic, Severity
@@ -65,7 +65,7 @@ def concise(diagnostic: Diagnostic) -> str:
     return f"{place}{diagnostic.severity.value}: {diagnostic.message}"
 
 
-def _painter(colour: bool):  # type: ignore[no-untyped-def]
+def _painter(colour: bool) -> Callable[[str, str], str]:
     return (lambda text, code: f"{code}{text}{_RESET}") if colour else (lambda text, code: text)
 
 
