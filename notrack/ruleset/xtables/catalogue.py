@@ -1,8 +1,8 @@
 """What iptables 1.8.9 knows: every match and target with its options, as data for reader and writer alike.
 
 A declaration is written as a manual page writes it: `! --sport --source-port PORTS` is an option that may
-be negated, its spellings (the first is the one iptables-save prints), and one word for each value. A `~`
-in front of a declaration says that the option asks for something that no header tells.
+be negated, its spellings (the first is the one iptables-save prints), and one word for each value; `RATE?`
+is a value that may be missing. A `~` in front says that the option asks for what no header tells.
 """
 
 from __future__ import annotations
@@ -50,7 +50,8 @@ class Kind(enum.Enum):
     HEADERS = "names of IPv6 headers with commas"
     ZONE = "a connection tracking zone"
     LIST = "words with commas"
-    TEXT = "any text; iptables-save quotes it"
+    TEXT = "any text; iptables-save quotes it unless it is plain"
+    QUOTED = "any text; iptables-save always quotes it"
     WORD = "one word"
 
 
@@ -64,13 +65,14 @@ class Exactness(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class OptionForm:
-    """One option as it may be written."""
+    """One option as it may be written; `optional` is the kind of a value that may be missing."""
 
     name: str
     spellings: tuple[str, ...]
     kinds: tuple[Kind, ...]
     negatable: bool
     exact: bool
+    optional: Kind | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,9 +99,10 @@ def declared(declaration: str) -> OptionForm:
     negatable = "!" in words
     spellings = tuple(word for word in words if word.startswith("-"))
     kinds = tuple(Kind[word] for word in words if word.isalnum())
+    optional = next((Kind[word[:-1]] for word in words if word.endswith("?")), None)
     if not spellings:
         raise ValueError(f"no option in {declaration!r}")
-    return OptionForm(spellings[0], spellings, kinds, negatable, exact)
+    return OptionForm(spellings[0], spellings, kinds, negatable, exact, optional)
 
 
 def extension(

@@ -219,7 +219,11 @@ class LineReader:
         if meaning.attached is None:
             if not kinds:
                 self.index = index + 1
-                return Option(form.name, (), negated, (start, index + 1))
+                if form.optional is not None and self._next_is_value():
+                    self.index = index + 2
+                return Option(
+                    form.name, tuple(self.texts[index + 1 : self.index]), negated, (start, self.index)
+                )
             if len(kinds) == 1 and index + 1 < len(self.texts):
                 value = self.texts[index + 1]
                 if value != "!":

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from notrack.packets.address import Family
+from notrack.ruleset.xtables.catalogue import Extension, Kind, match_named, target_named
 from notrack.ruleset.xtables.tree import (
     Broken,
     Chain,
@@ -17,13 +18,11 @@ from notrack.ruleset.xtables.tree import (
     Table,
     Trivia,
 )
-from notrack.ruleset.xtables.words import bare, prose
+from notrack.ruleset.xtables.words import bare, prose, quoted
 from notrack.text.source import Span
 
+_SPELL: dict[Kind | None, Callable[[str], str]] = {Kind.TEXT: prose, Kind.QUOTED: quoted}
 _FLAG = {Family.IPV4: "-4", Family.IPV6: "-6"}
-_PROSE = frozenset(
-    ("--comment", "--log-prefix", "--nflog-prefix", "--ulog-prefix", "--string", "--hex-string", "--u32")
-)
 
 
 def write(ruleset: Ruleset) -> str:
@@ -50,19 +49,21 @@ def rule_text(rule: Rule) -> str:
     words.extend(option_text(option) for option in rule.options)
     for match in rule.matches:
         words += ["-m", bare(match.name)]
-        words.extend(option_text(option) for option in match.options)
+        words.extend(option_text(option, match_named(match.name)) for option in match.options)
     if rule.target is not None:
         words += ["-g" if rule.target.goto else "-j", bare(rule.target.name)]
-        words.extend(option_text(option) for option in rule.target.options)
+        words.extend(option_text(option, target_named(rule.target.name)) for option in rule.target.options)
     return " ".join(words)
 
 
-def option_text(option: Option) -> str:
-    """One option with its sign and its values, quoted where the loader needs it."""
-    spell = prose if option.name in _PROSE else bare
+def option_text(option: Option, extension: Extension | None = None) -> str:
+    """One option with its sign and its values, quoted as iptables-save quotes those of the extension."""
     words = ["!"] if option.negated else []
     words.append(bare(option.name))
-    words.extend(spell(value) for value in option.values)
+    form = extension.option(option.name) if extension else None
+    for position, value in enumerate(option.values):
+        kind = form.kinds[position] if form and position < len(form.kinds) else None
+        words.append(_SPELL.get(kind, bare)(value))
     return " ".join(words)
 
 
