@@ -1,0 +1,208 @@
+"""Questions to decision diagrams: quantifiers, projections, counts, outcomes, another order of levels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+
+from notrack.packets.diagram import EMPTY, FULL, Diagrams
+from notrack.packets.intervals import Interval, IntervalSet
+
+
+def exists(store: Diagrams, diagram: int, levels: Collection[int]) -> int:
+    """The set of what lies in `diagram` for some value of each of `levels`."""
+    return _quantified(store, diagram, levels, store.first)
+
+
+def for_all(store: Diagrams, diagram: int, levels: Collection[int]) -> int:
+    """The set of what lies in `diagram` for every value of each of `levels`."""
+    return _quantified(store, diagram, levels, store.all_of)
+
+
+def _quantified(
+    store: Diagrams, diagram: int, levels: Collection[int], merge: Callable[[list[int]], int]
+) -> int:
+    chosen = frozenset(levels)
+    lowest = max(chosen, default=-1)
+    done: dict[int, int] = {}
+
+    def walk(at: int) -> int:
+        if store.level(at) > lowest:
+            return at
+        if at not in done:
+            level, cuts, kids = store.nodes[at]
+            fresh = _each(kids, walk)
+            done[at] = (
+                merge(list(dict.fromkeys(fresh))) if level in chosen else _node(store, level, cuts, fresh)
+            )
+        return done[at]
+
+    return walk(diagram)
+
+
+def _each(kids: tuple[int, ...], walk: Callable[[int], int]) -> list[int]:
+    made = {kid: walk(kid) for kid in dict.fromkeys(kids)}
+    return [made[kid] for kid in kids]
+
+
+def _node(store: Diagrams, level: int, cuts: tuple[int, ...], kids: list[int]) -> int:
+    """The node with these edges, equal neighbours made one."""
+    ends: list[int] = []
+    ways: list[int] = []
+    for cut, kid in zip(cuts, kids, strict=True):
+        if ways and ways[-1] == kid:
+            ends[-1] = cut
+        else:
+            ends.append(cut)
+            ways.append(kid)
+    return store.make(level, ends, ways)
+
+
+def assign(store: Diagrams, diagram: int, values: Mapping[int, int]) -> int:
+    """What is left of `diagram` when some levels have a known value."""
+    lowest = max(values, default=-1)
+    done: dict[int, int] = {}
+
+    def walk(at: int) -> int:
+        if store.level(at) > lowest:
+            return at
+        if at not in done:
+            level, cuts, kids = store.nodes[at]
+            if level in values:
+                done[at] = walk(next(k for c, k in zip(cuts, kids, strict=True) if values[level] <= c))
+            else:
+                done[at] = _node(store, level, cuts, _each(kids, walk))
+        return done[at]
+
+    return walk(diagram)
+
+
+def outcomes(store: Diagrams, diagram: int, change: Callable[[int], int]) -> int:
+    """The diagram with every leaf but 0 replaced by `change(leaf)`; with 0 and 1 the result is a set."""
+    done: dict[int, int] = {EMPTY: EMPTY}
+
+    def walk(at: int) -> int:
+        if at not in done:
+            if at < 2:
+                done[at] = change(at)
+            else:
+                level, cuts, kids = store.nodes[at]
+                done[at] = _node(store, level, cuts, _each(kids, walk))
+        return done[at]
+
+    return walk(diagram)
+
+
+def leaves(store: Diagrams, diagram: int) -> set[int]:
+    """Every leaf but 0 that the diagram reaches."""
+    return {at for at in reachable(store, diagram) if at < 2 and at != EMPTY}
+
+
+def reachable(store: Diagrams, diagram: int) -> set[int]:
+    """Every diagram inside this one, itself and leaves included."""
+    seen = {diagram}
+    todo = [diagram]
+    while todo:
+        at = todo.pop()
+        if at > 1:
+            for kid in store.nodes[at][2]:
+                if kid not in seen:
+                    seen.add(kid)
+                    todo.append(kid)
+    return seen
+
+
+def support(store: Diagrams, diagram: int) -> set[int]:
+    """The levels that the diagram asks for."""
+    return {store.level(at) for at in reachable(store, diagram) if at > 1}
+
+
+def project(store: Diagrams, diagram: int, level: int) -> IntervalSet:
+    """The values that a level has in members of the set."""
+    spans: list[Interval] = []
+    seen: set[int] = set()
+    todo = [diagram]
+    while todo:
+        at = todo.pop()
+        if at in seen or at == EMPTY:
+            continue
+        seen.add(at)
+        here = store.level(at)
+        if here > level:
+            return IntervalSet(((0, store.tops[level]),))
+        if here == level:
+            spans += edge_values(store, at)
+        else:
+            todo += store.nodes[at][2]
+    return IntervalSet.of(spans)
+
+
+def edge_values(store: Diagrams, diagram: int) -> list[Interval]:
+    """The values at a node that lead anywhere but to `EMPTY`."""
+    low = 0
+    spans: list[Interval] = []
+    _, cuts, kids = store.nodes[diagram]
+    for cut, kid in zip(cuts, kids, strict=True):
+        if kid != EMPTY:
+            spans.append((low, cut))
+        low = cut + 1
+    return spans
+
+
+def count(store: Diagrams, diagram: int, levels: Collection[int]) -> int:
+    """How many assignments of `levels` lie in the set; other levels that it asks for are quantified away."""
+    chosen = sorted(levels)
+    rank = {level: i for i, level in enumerate(chosen)}
+    diagram = exists(store, diagram, support(store, diagram) - rank.keys())
+    behind = [1]  # assignments of the levels from the end up to a rank
+    for level in reversed(chosen):
+        behind.append(behind[-1] * (store.tops[level] + 1))
+    behind.reverse()
+    done: dict[int, int] = {}
+
+    def walk(at: int) -> int:
+        """Members below `at`, over the levels from its own rank on."""
+        if at not in done:
+            level, cuts, kids = store.nodes[at]
+            total, low = 0, 0
+            for cut, kid in zip(cuts, kids, strict=True):
+                if kid != EMPTY:
+                    total += (cut + 1 - low) * scaled(kid, rank[level] + 1)
+                low = cut + 1
+            done[at] = total
+        return done[at]
+
+    def scaled(at: int, start: int) -> int:
+        if at < 2:
+            return behind[start] if at != EMPTY else 0
+        return walk(at) * (behind[start] // behind[rank[store.level(at)]])
+
+    return scaled(diagram, 0)
+
+
+def renamed(
+    store: Diagrams,
+    diagram: int,
+    levels: Mapping[int, int],
+    values: Callable[[int, Interval], list[Interval]],
+) -> int:
+    """The set with levels exchanged, and intervals of a (new) level replaced by `values(level, interval)`."""
+    done: dict[int, int] = {EMPTY: EMPTY, FULL: FULL}
+
+    def walk(at: int) -> int:
+        if at not in done:
+            level, cuts, kids = store.nodes[at]
+            target = levels.get(level, level)
+            spans: dict[int, list[Interval]] = {}
+            low = 0
+            for cut, kid in zip(cuts, kids, strict=True):
+                spans.setdefault(kid, []).extend(values(target, (low, cut)))
+                low = cut + 1
+            parts = [
+                store.meet(store.literal(target, IntervalSet.of(several)), walk(kid))
+                for kid, several in spans.items()
+                if kid != EMPTY
+            ]
+            done[at] = store.first(parts)
+        return done[at]
+
+    return walk(diagram)
