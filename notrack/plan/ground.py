@@ -101,9 +101,9 @@ def lives_in(declaration: Declaration, family: Family) -> bool:
 def _named(declaration: Declaration) -> list[AddressSet]:
     match declaration:
         case Peer(peers=peers, own=own, groups=found, broadcast=broadcast):
-            if broadcast and not found:
-                return [peers]
             at = (own or AddressSet()) | found
+            if broadcast:  # there is none in IPv6
+                at |= AddressSet(v4=Family.IPV4.whole)
             return [peers, at] if at else [peers]
         case Service(peers=peers, own=own) | Redirect(peers=peers, own=own):
             return [peers] if own is None else [peers, own]

@@ -53,10 +53,13 @@ class Frame:
 def raw_legs(frame: Frame) -> Iterator[Leg]:
     """RAW_IN and RAW_OUT: blocks, what stays tracked, loopback, what is untracked."""
     family = frame.family
-    for declaration in frame.ground.declarations:
-        if isinstance(declaration, Block):
-            box = Box(family, source=narrowed(declaration.peers, family), devices=declaration.devices)
-            yield Leg(Hook.RAW_IN, Stage.BLOCK, box, DROP, (declaration.origin,))
+    blocks = [d for d in frame.ground.declarations if isinstance(d, Block)]
+    if any(not block.devices for block in blocks):
+        lo = Box(family, devices=("lo",))
+        yield Leg(Hook.RAW_IN, Stage.LOOPBACK_FIRST, lo, KEEP, frame.essential("loopback"))
+    for block in blocks:
+        box = Box(family, source=narrowed(block.peers, family), devices=block.devices)
+        yield Leg(Hook.RAW_IN, Stage.BLOCK, box, DROP, (block.origin,))
     if not (frame.tracking or frame.others) or not frame.untracked:
         return
     untrack = [*_loopback(frame), *_untracking(frame)]
@@ -189,6 +192,12 @@ def _group_membership(frame: Frame) -> Iterator[Leg]:
             yield Leg(Hook.INPUT, Stage.ACCEPT, box, ACCEPT, (declaration.origin,))
 
 
+def tcp_apart(box: Box) -> Iterator[Box]:
+    """A box in two where it holds TCP beside other protocols: only TCP tells an opening packet."""
+    tcp = IntervalSet.single(TCP)
+    yield from (box.but(protocol=part) for part in (box.protocol & tcp, box.protocol - tcp) if part)
+
+
 def _is_limited(decision: Decision) -> bool:
     return decision.flow.declaration is not None and decision.flow.declaration.rate is not None
 
@@ -211,7 +220,8 @@ def _limits(frame: Frame, hook: Hook) -> Iterator[Leg]:
         if flow.declaration is None:
             continue
         rate, cap = flow.declaration.rate, flow.declaration.connections
-        for box in flow.paths.arriving if hook is Hook.INPUT else flow.paths.passing:
+        boxes = flow.paths.arriving if hook is Hook.INPUT else flow.paths.passing
+        for box in boxes if decision.tracked else [piece for box in boxes for piece in tcp_apart(box)]:
             counted, states = opening(decision, box)
             origin = (flow.origin,)
             if cap is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from notrack.packets.intervals import Interval, IntervalSet
-from notrack.plan.box import TCP, Box, Flags
+from notrack.plan.box import REACH_LOCAL, TCP, Box, Flags
 from notrack.plan.leg import ACCEPT, DROP, Action, Hook, Leg, Stage, State, Verb
 from notrack.plan.legs import Frame
 from notrack.plan.paths import mirrored, narrowed, of_traffic, to_own
@@ -67,6 +67,8 @@ def _publish(line: Publish, frame: Frame) -> Iterator[Leg]:
         if line.connections:
             new = frozenset({State.NEW})
             yield Leg(hook, Stage.CAP, wanted, DROP, origin, new, connections=line.connections)
+        if line.rate:
+            yield Leg(Hook.INPUT, Stage.CAP, asked, DROP, origin)  # not translated, so above the rate
         yield from _accepted(frame, hook, wanted, line)
         yield from _accepted(frame, Hook.OUTPUT, inner, line)
 
@@ -97,6 +99,10 @@ def _redirect(line: Redirect, frame: Frame) -> Iterator[Leg]:
         if line.connections:
             new = frozenset({State.NEW})
             yield Leg(Hook.INPUT, Stage.CAP, inner, DROP, origin, new, connections=line.connections)
+        if line.rate:
+            yield Leg(Hook.FORWARD, Stage.CAP, asked, DROP, origin)
+        if line.rate and line.port not in traffic.ports:
+            yield Leg(Hook.INPUT, Stage.CAP, asked.but(reach=REACH_LOCAL), DROP, origin)
         yield from _accepted(frame, Hook.INPUT, inner, line)
 
 

@@ -50,12 +50,14 @@ def flows(ground: Ground) -> list[Flow]:
 
 def _declared(declaration: Declaration, ground: Ground) -> Iterator[Flow]:
     if isinstance(declaration, Icmp):
-        yield _flow(declaration, ground, None, _icmp(declaration, ground.family))
+        paths = _icmp(declaration, ground.family)
+        if paths.arriving:
+            yield _flow(declaration, ground, None, paths)
         return
     for traffic in declaration.traffic or (None,):
-        paths = _paths(declaration, traffic, ground)
-        if paths is not None:
-            yield _flow(declaration, ground, traffic, paths)
+        found = _paths(declaration, traffic, ground)
+        if found is not None:
+            yield _flow(declaration, ground, traffic, found)
 
 
 def _flow(declaration: Declaration, ground: Ground, traffic: Traffic | None, paths: Paths) -> Flow:
@@ -282,7 +284,9 @@ def _undeclared(ground: Ground) -> Iterator[Flow]:
     if defaults.input is Default.ACCEPT:
         yield _default_flow("input", ground, Paths(arriving=(whole,), leaving=(whole,), **both_ways))
     if defaults.output in (Default.ACCEPT, Default.LEAVE):
-        answering = (whole,) if defaults.output_replies else ()
+        # Where the rules of others decide what comes in, they decide about these answers too.
+        answered = defaults.output_replies and defaults.input is not Default.LEAVE
+        answering = (whole,) if answered else ()
         yield _default_flow("output", ground, Paths(asking=(whole,), answering=answering, **both_ways))
     if defaults.forward is Default.ACCEPT:
         passed = Box(family, reach=REACH_NOT_LOCAL)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from notrack.packets.address import Family
 from notrack.packets.intervals import EMPTY, Interval, IntervalSet
-from notrack.plan.box import REACH_LOCAL, SCTP, TCP, UDP
+from notrack.plan.box import REACH_LOCAL, SCTP, TCP, UDP, Box, witness
 from notrack.plan.decisions import UNDECLARED, by_port, claims_of, decide
 from notrack.plan.flow import Decision, Flow, Paths
 from notrack.plan.ground import ground, groups, label
@@ -27,7 +27,7 @@ from notrack.plan.paths import flows
 from notrack.plan.translation import SMALLEST_RANGE, Translation, apart, port_range, translations
 from notrack.plan.words import family_word
 from notrack.site.model import Client, Default, Publish, Redirect, Site, SourceTranslation, Tracking
-from notrack.text.diagnostic import Diagnostic, Rejected, Severity
+from notrack.text.diagnostic import Diagnostic, Rejected, Related, Severity
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,19 +161,17 @@ def _ranges(frame: Frame, lines: list[Translation], faults: list[Diagnostic]) ->
 def _untracked_ports(frame: Frame, protocol: int) -> IntervalSet:
     """The host's own ports at which untracked packets of a protocol arrive."""
     taken = EMPTY
-    for decision in frame.untracked:
-        if decision.flow.kind in UNDECLARED:
-            continue
-        for box in decision.flow.paths.raw_in:
-            if protocol not in box.protocol or box.reach != REACH_LOCAL:
-                continue
-            # Of a flow of all ports at least the host's own questions to it shall need no entry.
-            taken |= box.destination_ports if by_port(box) else frame.ground.site.ephemeral
+    for _, box in _takers(frame, protocol):
+        # Of a flow of all ports at least the host's own questions to it shall need no entry.
+        taken |= box.destination_ports if by_port(box) else frame.ground.site.ephemeral
     return taken
 
 
 def _tiny(line: SourceTranslation, frame: Frame, protocol: int, found: Interval | None) -> Diagnostic:
     what = "no port" if found is None else f"only ports {found[0]}-{found[1]}"
+    widest, box = max(_takers(frame, protocol), key=lambda taker: taker[1].destination_ports.size())
+    answer = box.but(source=None, source_ports=IntervalSet.single(443))
+    origin = widest.flow.origin
     return Diagnostic(
         Severity.ERROR,
         f"untracked flows leave {line.origin.keyword} {line.origin.name} {what} for {label(protocol)}"
@@ -182,7 +180,19 @@ def _tiny(line: SourceTranslation, frame: Frame, protocol: int, found: Interval 
         help="translated answers must come back to ports at which nothing is untracked: narrow the ports of"
         " untracked services, give untracked clients a smaller `ephemeral` or `from port` range, or say"
         " `tracked`",
+        related=(Related(origin.span, f"{origin.keyword} {origin.name} takes the most ports"),),
+        notes=(f"packet: {witness(answer)} could be a translated answer or one of {origin.name}",),
     )
+
+
+def _takers(frame: Frame, protocol: int) -> Iterator[tuple[Decision, Box]]:
+    """The untracked flows at whose ports of a protocol packets arrive, with the box of each."""
+    for decision in frame.untracked:
+        if decision.flow.kind in UNDECLARED:
+            continue
+        for box in decision.flow.paths.raw_in:
+            if protocol in box.protocol and box.reach == REACH_LOCAL:
+                yield decision, box.but(protocol=IntervalSet.single(protocol))
 
 
 def _tracking_off(site: Site, decision: Decision) -> Diagnostic:
