@@ -8,14 +8,24 @@ from pathlib import Path
 from notrack.cli.messages import tell
 from notrack.plan.planner import Plan, plan
 from notrack.site import load, load_text
+from notrack.site.faults import Faults
+from notrack.site.files import decoded
 from notrack.text.diagnostic import Rejected
+
+
+def _standard_input() -> str:
+    faults = Faults()
+    source = decoded(sys.stdin.buffer.read(), "-", faults)
+    if source is None:
+        raise Rejected(faults.errors_in_order())
+    return source.text
 
 
 def planned(spec: str, color: str, *, coexist: bool = False) -> Plan | None:
     """The plan of a site file (`-`: standard input); None after its faults were told on standard error."""
     try:
         if spec == "-":
-            site, warnings = load_text(sys.stdin.buffer.read(), "<stdin>", Path.cwd())
+            site, warnings = load_text(_standard_input(), "-", Path.cwd())
         else:
             site, warnings = load(spec)
         found = plan(site, coexist=coexist)

@@ -20,6 +20,7 @@ class Paths:
     arriving: tuple[Box, ...] = ()  # INPUT: requests
     leaving: tuple[Box, ...] = ()  # OUTPUT: answers to them
     asking: tuple[Box, ...] = ()  # OUTPUT: the host's own questions
+    asking_narrow: tuple[Box, ...] = ()  # the same, only from the ports whose answers are let in untracked
     answering: tuple[Box, ...] = ()  # INPUT: answers to them
     passing: tuple[Box, ...] = ()  # FORWARD: there
     returning: tuple[Box, ...] = ()  # FORWARD: and back

@@ -221,7 +221,9 @@ def _limits(frame: Frame, hook: Hook) -> Iterator[Leg]:
             continue
         rate, cap = flow.declaration.rate, flow.declaration.connections
         boxes = flow.paths.arriving if hook is Hook.INPUT else flow.paths.passing
-        for box in boxes if decision.tracked else [piece for box in boxes for piece in tcp_apart(box)]:
+        if not decision.tracked:
+            boxes = tuple(piece for whole in boxes for piece in tcp_apart(whole))
+        for box in boxes:
             counted, states = opening(decision, box)
             origin = (flow.origin,)
             if cap is not None:
@@ -254,7 +256,8 @@ def output_legs(frame: Frame) -> Iterator[Leg]:
         flow = decision.flow
         if flow.kind in UNSAID:
             continue
-        yield from (Leg(Hook.OUTPUT, Stage.ACCEPT, b, ACCEPT, (flow.origin,)) for b in flow.paths.asking)
+        asking = flow.paths.asking if decision.tracked else flow.paths.asking_narrow
+        yield from (Leg(Hook.OUTPUT, Stage.ACCEPT, b, ACCEPT, (flow.origin,)) for b in asking)
         if not decision.tracked or _asks_from_either_side(decision):
             yield from (Leg(Hook.OUTPUT, Stage.ACCEPT, b, ACCEPT, (flow.origin,)) for b in flow.paths.leaving)
 

@@ -142,6 +142,7 @@ def _client(client: Client, traffic: Traffic | None, ground: Ground) -> Paths:
     answer = mirrored(question).but(reach=REACH_LOCAL, source=_who_answers(question, family))
     return Paths(
         asking=(wanted,),
+        asking_narrow=(question.but(out_devices=client.out_devices),),
         answering=(answer.but(flags=Flags.ANSWER if traffic and traffic.protocol == TCP else Flags.ANY),),
         raw_in=(answer,),
         raw_out=(question,),
@@ -206,6 +207,7 @@ def _both_sides(peer: Peer, traffic: Traffic, ground: Ground) -> Paths:
         a.arriving,
         a.leaving,
         b.asking,
+        b.asking_narrow,
         b.answering,
         raw_in=a.raw_in + b.raw_in,
         raw_out=a.raw_out + b.raw_out,
