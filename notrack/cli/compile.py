@@ -57,9 +57,7 @@ def run(args: argparse.Namespace) -> int:
         return REFUSED
     sys.stdout.write(outputs[0].text)
     if args.to is None:
-        note(
-            "IPv6 is not in this output: add --to ip6tables for it, --to nft for both, or -o DIR for all files"
-        )
+        note("IPv6 is not in this output: --to ip6tables prints it, --to nft both, -o DIR writes all files")
     return DONE
 
 
