@@ -12,7 +12,7 @@ from notrack.ruleset.nft.cursor import Cursor, Fault
 from notrack.ruleset.nft.rule_reader import rule, skipped
 from notrack.ruleset.nft.shared_reader import shared
 from notrack.ruleset.nft.statement_reader import rule_number, stateful
-from notrack.ruleset.nft.tokens import END, NEWLINE, QUOTED, REMARK, WORD
+from notrack.ruleset.nft.tokens import BAD, END, NEWLINE, REMARK, WORD
 from notrack.text.diagnostic import Diagnostic, Severity
 from notrack.text.source import Span
 
@@ -47,12 +47,13 @@ def lines(cursor: Cursor, line: Callable[[Cursor], t.Node | None]) -> tuple[t.No
             item = shared(cursor, line) or line(cursor)
             if item is not None:
                 items.append(item)
+            begin = cursor.index  # what was understood stands; a fault from here on is about the rest
             separate(cursor, item)
         except Fault as fault:
             cursor.depth = depth
             cursor.report(fault)
             place = skipped(cursor, begin, fault)
-            items.append(t.UnknownItem(place.text, span=place))
+            items.append(t.UnknownItem(place.text.rstrip(), span=place))
 
 
 def separate(cursor: Cursor, item: t.Node | None) -> None:
@@ -106,7 +107,7 @@ class _ChainLines:
         elif cursor.at("flags") and following.text == "offload":
             cursor.take()
             self.flags = words(cursor)
-        elif cursor.at("comment") and following.kind == QUOTED:
+        elif cursor.at("comment"):
             cursor.take()
             self.comment = cursor.text("a comment in quotes")
         elif cursor.at("devices") or (cursor.at("device") and self.base is not None):
@@ -192,10 +193,12 @@ class _SetLines:
             cursor.expect("=")
             self.elements.extend(initializer(cursor))
         elif cursor.at("counter", "limit", "quota", "ct", "last"):
+            found: list[t.Node] = []
             while not cursor.at_end():
                 if not cursor.at("counter", "limit", "quota", "ct", "last"):
                     raise cursor.fault(f"expected the end of the line, found {cursor.found()}")
-                self.statements.append(stateful(cursor))
+                found.append(stateful(cursor))
+            self.statements.extend(found)
         else:
             known = c.words(_SET_SETTINGS)
             raise cursor.unknown(f"{cursor.found()} is no setting of a set", help=cursor.nearest(known))
@@ -334,8 +337,15 @@ class _ObjectLines:
         cursor.skip_statement()
         if cursor.index == begin:
             raise cursor.fault(f"unexpected {cursor.found()}")
+        if not _balanced(cursor, begin):
+            raise cursor.fault("a brace or a quote is never closed", cursor.span(begin))
         self.settings.append(setting(cursor, begin))
         return None
+
+
+def _balanced(cursor: Cursor, begin: int) -> bool:
+    kinds = [token.kind for token in cursor.tokens.tokens[begin : cursor.index]]
+    return kinds.count("{") == kinds.count("}") and BAD not in kinds
 
 
 def setting(cursor: Cursor, begin: int) -> str:

@@ -14,9 +14,10 @@ from notrack.ruleset.nft.rule_reader import rule
 from notrack.ruleset.nft.tokens import NUMBER, REMARK, WORD
 
 OBJECTS = ("counter", "quota", "limit", "secmark", "synproxy", "ct helper", "ct timeout", "ct expectation")
-KINDS = ("table", "chain", "rule", "set", "map", "element", "flowtable", "meter", *OBJECTS)
+KINDS = ("table", "chain", "rule", "set", "map", "element", "flowtable", *OBJECTS)
 PLURALS = words(
-    "ruleset tables chains rules sets maps meters flowtables counters quotas limits secmarks synproxys hooks"
+    "meter ruleset tables chains rules sets maps meters flowtables counters quotas limits secmarks "
+    "synproxys hooks"
 )
 VERBS = words(
     "table add create insert replace delete destroy flush list reset rename get define redefine undefine "
@@ -145,7 +146,7 @@ def _other(cursor: Cursor, start: int, verb: str) -> t.UnknownItem:
     """Commands that only show something."""
     cursor.skip_statement()
     place = cursor.span(start)
-    return t.UnknownItem(place.text, span=place)
+    return t.UnknownItem(place.text.rstrip(), span=place)
 
 
 _COMMANDS: dict[str, Callable[[Cursor, int, str], t.Node]] = {
@@ -203,9 +204,16 @@ def _table(cursor: Cursor, start: int) -> t.Table:
         return t.Table(family, name, owner=owner, brief=True, span=cursor.span(start))
     content = _TableLines()
     items, handle = b.block(cursor, content.line)
+    owner = owner or ("iptables-nft" if _has_xt(items) else None)
     return t.Table(
         family, name, items, content.flags, content.comment, handle, owner, span=cursor.span(start)
     )
+
+
+def _has_xt(items: tuple[t.Node, ...]) -> bool:
+    """nft knows a table of iptables-nft in the same way, and warns of it on the standard error alone."""
+    rules = [rule for item in items if isinstance(item, t.Chain) for rule in item.rules]
+    return any(isinstance(statement, t.Xt) for rule in rules for statement in rule.statements)
 
 
 def _owner(cursor: Cursor) -> str | None:

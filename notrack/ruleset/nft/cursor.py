@@ -18,10 +18,10 @@ SHOWN = 40  # characters of a token that a message quotes
 class Fault(Exception):
     """Inside this room only: what a reader cannot go on from. The nearest block catches and records it."""
 
-    def __init__(self, diagnostic: Diagnostic, *, line_only: bool = False) -> None:
+    def __init__(self, diagnostic: Diagnostic, *, inside: bool = False) -> None:
         super().__init__(diagnostic.message)
         self.diagnostic = diagnostic
-        self.line_only = line_only  # the fault leaves braces open: go on with the next line
+        self.inside = inside  # in braces that were opened on this line, and may never close
 
 
 Loader = Callable[[str], "tuple[Source, ...] | None"]
@@ -114,22 +114,24 @@ class Cursor:
         while self.token.kind in (NEWLINE, ";"):
             self.index += 1
 
-    def skip_statement(self, *, line_only: bool = False) -> None:
-        """To the end of the statement, over whole blocks; with `line_only` to the end of the line."""
+    def skip_statement(self) -> None:
+        """To the end of the statement, over whole blocks."""
         depth = 0
         while self.token.kind != END:
             kind = self.token.kind
-            if kind == NEWLINE and (depth <= 0 or line_only):
+            if depth == 0 and kind in (NEWLINE, ";", "}"):
                 return
-            if kind == ";" and depth <= 0 and not line_only:
-                return
-            if kind == "}":
-                if depth <= 0 and not line_only:
-                    return
-                depth -= 1
-            elif kind == "{":
-                depth += 1
+            depth += (kind == "{") - (kind == "}")
             self.index += 1
+
+    def skip_open_braces(self) -> None:
+        """Out of the braces that are open here, if they close on this line; otherwise to its end."""
+        depth = 1
+        while depth > 0 and self.token.kind not in (NEWLINE, END):
+            depth += (self.token.kind == "{") - (self.token.kind == "}")
+            self.index += 1
+        if depth == 0:
+            self.skip_statement()
 
     def span(self, start: int) -> Span:
         """From the token numbered `start` to the one before the cursor."""
@@ -155,14 +157,14 @@ class Cursor:
 
     def nearest(self, known: Iterable[str]) -> str | None:
         """`did you mean ...?` for the word under the cursor."""
-        close = difflib.get_close_matches(self.token.text[:SHOWN], sorted(known), 1, 0.7)
+        close = difflib.get_close_matches(self.token.text[:SHOWN], sorted(known), 1, 0.6)
         return f"did you mean `{close[0]}`?" if close else None
 
     def fault(
-        self, message: str, span: Span | None = None, help: str | None = None, *, line_only: bool = False
+        self, message: str, span: Span | None = None, help: str | None = None, *, inside: bool = False
     ) -> Fault:
         place = span or self.here()
-        return Fault(Diagnostic(Severity.ERROR, message, place, help), line_only=line_only)
+        return Fault(Diagnostic(Severity.ERROR, message, place, help), inside=inside)
 
     def unknown(self, message: str, span: Span | None = None, help: str | None = None) -> Fault:
         """A fault that may be ours: what newer nft may know. A warning, and the text is kept."""

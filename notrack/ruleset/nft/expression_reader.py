@@ -201,7 +201,7 @@ def set_literal(cursor: Cursor) -> t.SetLiteral:
         elif not cursor.at("}"):
             source = cursor.tokens.source
             same_line = "\n" not in source.text[opening.start : cursor.token.start]
-            raise cursor.fault(f"expected `,` or `}}`, found {cursor.found()}", line_only=same_line)
+            raise cursor.fault(f"expected `,` or `}}`, found {cursor.found()}", inside=same_line)
     cursor.take()
     cursor.leave()
     return t.SetLiteral(tuple(elements), span=cursor.span(start))

@@ -17,8 +17,9 @@ def rule(cursor: Cursor) -> t.Rule:
         begin, depth = cursor.index, cursor.depth
         try:
             if cursor.accept("comment"):
-                comment = cursor.text("a comment in quotes")
+                text = cursor.text("a comment in quotes")
                 _expect_end(cursor)
+                comment = text
             else:
                 statements.append(statement(cursor))
         except Fault as fault:
@@ -38,14 +39,16 @@ def _expect_end(cursor: Cursor) -> None:
 def kept(cursor: Cursor, begin: int, fault: Fault) -> t.Unknown:
     """The text from token `begin` to the end of the statement."""
     span = skipped(cursor, begin, fault)
-    return t.Unknown(span.text, span=span)
+    return t.Unknown(span.text.rstrip(), span=span)
 
 
 def skipped(cursor: Cursor, begin: int, fault: Fault) -> Span:
     """Moves behind the statement in which the fault lies; the span from `begin` to there."""
-    if not fault.line_only:
+    if fault.inside:
+        cursor.skip_open_braces()
+    else:
         cursor.index = begin
-    cursor.skip_statement(line_only=fault.line_only)
+        cursor.skip_statement()
     if cursor.index == begin and not cursor.at_end():
         cursor.take()
     return cursor.span(begin)

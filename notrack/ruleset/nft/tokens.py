@@ -53,20 +53,20 @@ _REST = r"""
   | (?P<xt>\#[ ]xt_(?P<extension>[A-Za-z0-9_]+))
   | (?P<comment>\#[^\n]*)
   | (?P<quoted>"[^"\n]*")
-  | (?P<time>(?:\d+(?:ms|[dhms]))+(?![A-Za-z0-9_]))
+  | (?P<time>(?:8021(?:q|ad)|(?:\d+(?:ms|[dhms]))+)(?![A-Za-z0-9_]))
   | (?P<handle>[0-9A-Fa-f]{1,4}:[0-9A-Fa-f]{1,4}(?=[\s:},;\-]|\Z))
   | (?P<number>0[xX][0-9a-fA-F]+|\d+)
-  | (?P<word>[A-Za-z_][A-Za-z0-9_/.\-]*(?:\\?\*)?|\\\*|[^\W\d_][\w/.\-]*)
+  | (?P<word>[A-Za-z_][A-Za-z0-9_/.\-]*(?:\\?\*)?|\\\*)
   | (?P<symbol><<|>>|==|!=|<=|>=|&&|\|\||[{}()\[\],.:;=<>&|^!@$/*+\-])
   | (?P<bad>"[^\n]*|.)
 """
-_PLAIN = re.compile(_REST, re.VERBOSE)
+_PLAIN = re.compile(_REST, re.VERBOSE | re.ASCII)
 _ADDRESS = re.compile(
     r"""(?P<four>\d{1,3}(?:\.\d{1,3}){3}(?![\w]))
       | (?P<mac>(?:[0-9A-Fa-f]{1,2}:){5,}[0-9A-Fa-f]{1,2}(?![\w:]))
       | (?P<six>(?:[0-9A-Fa-f]{0,4}:){2,8}(?:\d{1,3}(?:\.\d{1,3}){3}|[0-9A-Fa-f]{1,4}(?!\w))?)
     """,
-    re.VERBOSE,
+    re.VERBOSE | re.ASCII,
 )
 _ADDRESS_START = frozenset("0123456789abcdefABCDEF:")
 
@@ -104,7 +104,7 @@ def _token(kind: str, found: re.Match[str], start: int) -> Token:
     text = found.group()
     if kind == "symbol":
         kind = text
-    elif kind in ("time", "handle"):  # 1h30m; bcad:dadc, as traffic control writes its classes
+    elif kind in ("time", "handle"):  # 1h30m, 8021q; bcad:dadc, as traffic control writes its classes
         kind = WORD
     elif kind == "extension" or kind == "xt":
         kind, text = XT, found.group("extension")

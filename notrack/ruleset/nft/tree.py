@@ -333,8 +333,8 @@ class Flowtable(Node):
 class Table(Node):
     """`table FAMILY NAME { ... }`. A block adds to what is there already; it replaces nothing.
 
-    `owner` names who manages the table where nft says so in a warning above it (`iptables-nft`): read
-    such a table through the save format, since nft does not show all that its rules do.
+    `owner` is `iptables-nft` where nft says so in a warning above it, or a rule has an xtables extension:
+    read such a table through the save format, since nft does not show all that its rules do.
     """
 
     family: str

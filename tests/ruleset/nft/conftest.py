@@ -37,6 +37,10 @@ class Lab:
         )
         return Loaded(done.returncode == 0, done.stdout, done.stderr)
 
+    def listing(self, text: str) -> str:
+        """What all is listed as, the elements of sets in order."""
+        return normal(self.load(text).listing)
+
     def listings(self, setup: str, place: str, rules: dict[int, str]) -> dict[int, str]:
         """What each rule is listed as, by its number; a rule that nft refuses is left out.
 
@@ -54,7 +58,7 @@ class Lab:
             bad = {int(found) - head - 1 for found in MISPLACED.findall(loaded.errors)}
             bad = {number for number in bad if 0 <= number < len(numbers)}
             if not bad:
-                return {**self._halves(setup, place, left)}
+                return self._halves(setup, place, left)
             for number in bad:
                 del left[numbers[number]]
         return {}
@@ -72,8 +76,18 @@ def chains(listing: str) -> dict[int, str]:
     """The rules of the chains `c0`, `c1`, ... of a listing."""
     found: dict[int, str] = {}
     for name, body in re.findall(r"^\tchain c(\d+) \{\n(.*?)^\t\}", listing, re.MULTILINE | re.DOTALL):
-        found[int(name)] = body.strip()
+        found[int(name)] = normal(body.strip())
     return found
+
+
+def normal(listing: str) -> str:
+    """The listing with the elements of sets in order (nft lists some in any), and without times left."""
+    listing = re.sub(r" expires \w+", "", listing)
+    return re.sub(
+        r"\{([^{}]*)\}",
+        lambda found: "{ " + ", ".join(sorted(part.strip() for part in found.group(1).split(","))) + " }",
+        listing,
+    )
 
 
 @pytest.fixture(scope="session")
@@ -88,5 +102,3 @@ def lab() -> Lab:
             pytest.fail("no network namespace can be made here")
         pytest.skip("no network namespace can be made here")
     return made
-
-
