@@ -13,14 +13,17 @@ leaving it fails the test with all of them at once, so that one load serves many
 from __future__ import annotations
 
 import functools
+import struct
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
 from notrack.layout.output import emit
 from notrack.plan.planner import plan
 from notrack.site import load, load_text
+from tests.kernel import packet
 from tests.kernel.conftest import demand_lab
 from tests.kernel.lab import Lab, Side
 from tests.kernel.node import Node, Service
@@ -80,7 +83,7 @@ BATCH = 50  # connections opened at once: below the backlog of a server
 def a_town() -> Iterator[Lab]:
     """The lab of three sides, for a fixture."""
     demand_lab()
-    with Lab(**TOWN) as lab:
+    with Lab(world=TOWN["world"], office=TOWN["office"], dmz=TOWN["dmz"]) as lab:
         yield lab
 
 
@@ -101,6 +104,43 @@ def compiled(text: str, base: str = ".", coexist: bool = False) -> Texts:
 def beside_others(text: str) -> bool:
     """Whether a restore text says that it goes beside the rules of others (own chains, `--noflush`)."""
     return "--noflush" in text
+
+
+Traits = tuple[str, int, int, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Forgery:
+    """A packet on the wire, with or without TCP flags, and whether it must come to a local socket."""
+
+    comes: bool
+    src: str
+    sport: int
+    dst: str
+    dport: int
+    flags: str = ""
+
+    @property
+    def proto(self) -> int:
+        return packet.TCP if self.flags else packet.UDP
+
+    def packet(self) -> bytes:
+        if self.flags:
+            return packet.tcp(self.src, self.sport, self.dst, self.dport, self.flags)
+        return packet.udp(self.src, self.sport, self.dst, self.dport)
+
+    def traits(self) -> Traits:
+        return self.src, self.sport, self.dport, "".join(sorted(self.flags))
+
+
+def _traits(caught: packet.Packet, proto: int) -> Traits:
+    """What tells forgeries apart; raw IPv6 sockets hand over the ports and flags unread."""
+    sport, dport, flags = caught.sport, caught.dport, caught.flags
+    if caught.family == 6:
+        sport, dport = struct.unpack("!HH", caught.payload[:4])
+        if proto == packet.TCP:
+            flags = "".join(letter for letter, bit in packet.FLAGS.items() if caught.payload[13] & bit)
+    return caught.src, sport, dport, "".join(sorted(flags))
 
 
 class Trial:
@@ -170,7 +210,8 @@ class Trial:
     ) -> Connection | Answer:
         """A question that must be answered."""
         answer = self.ask(node, proto, dst, port, src=src, sport=sport, size=size)
-        self.note(answer.ok, f"{_words(node, proto, dst, port, src, sport, size)} {answer.outcome} {answer.how}")
+        words = _words(node, proto, dst, port, src, sport, size)
+        self.note(answer.ok, f"{words} {answer.outcome} {answer.how}")
         return answer
 
     def miss(
@@ -189,20 +230,27 @@ class Trial:
             came = self.servers[key].seen()
             self.note(not came, f"{words} came to the server: {came}")
 
-    def hears(self, proto: str, port: int, packets: bytes | Sequence[bytes], node: Node, heard: bool) -> None:
-        """Put packets on the wire of `node`: they must come, or not, to the host's own UDP server."""
-        self.serve(self.host, proto, port)
-        service = self.servers[self.host.name, proto, port]
-        service.seen()
-        node.send(packets)
-        came = service.seen()
-        self.note(bool(came) == heard, f"forged to {proto} {port}: came={came}, expected {heard}")
+    def forge(self, node: Node, forgeries: Sequence[Forgery]) -> None:
+        """Put forged packets on the wire of `node`, all at once: each must come to a local socket or not."""
+        kinds = {(6 if ":" in one.dst else 4, one.proto) for one in forgeries}
+        catchers = {kind: self.host.catch(kind[1], kind[0]) for kind in kinds}
+        put(node, [one.packet() for one in forgeries])
+        came = {_traits(one, kind[1]) for kind, catcher in catchers.items() for one in catcher.packets()}
+        for one in forgeries:
+            self.same(f"delivery of forged {one}", one.traits() in came, one.comes)
+        for catcher in catchers.values():
+            catcher.close()
 
     def crowd(
-        self, node: Node, proto: str, goals: Iterable[tuple[str, int]], count: int, sources: Sequence[str] = ()
+        self,
+        node: Node,
+        proto: str,
+        goals: Iterable[tuple[str, int]],
+        count: int,
+        sources: Sequence[str] = (),
     ) -> None:
         """`count` connections or questions over the goals in turn, all of which must be answered."""
-        aims = [goal for goal in goals]
+        aims = list(goals)
         outcomes: Counter[tuple[str, int, str]] = Counter()
         for start in range(0, count, BATCH):
             picked = [aims[at % len(aims)] for at in range(start, min(start + BATCH, count))]
@@ -243,7 +291,8 @@ class Trial:
                 f'ct state invalid meta l4proto {{ tcp, udp }} counter comment "invalid"\n }}\n'
                 for hook in ("prerouting", "output")
             )
-            self.host.run("nft", "-f", "-", text=f"table {'ip6' if family == 6 else 'ip'} watch {{ {chains} }}")
+            table = "ip6" if family == 6 else "ip"
+            self.host.run("nft", "-f", "-", text=f"table {table} watch {{ {chains} }}")
 
     def invalid(self) -> int:
         """INVALID packets since `watch`."""
@@ -256,12 +305,21 @@ class Trial:
         return self.host.run(tool(self.backend, family, "save")).out
 
 
+def put(node: Node, packets: Sequence[bytes]) -> None:
+    """Put many unicast packets on a node's wire at once: a socket for each would cost ten milliseconds."""
+    link = node.links[0]
+    node.call("send_link", list(packets), link.device, bytes.fromhex(link.far_mac.replace(":", "")))
+    node.settle()
+
+
 def _words(node: Node, proto: str, dst: str, port: int, src: str, sport: int, size: int) -> str:
     big = f" of {size} bytes" if size > 5 else ""
     return f"{proto} from {node.name} {src or 'itself'}:{sport or '*'} to {dst}:{port}{big}"
 
 
-def _batch(node: Node, proto: str, goals: Sequence[tuple[str, int]], sources: Sequence[str]) -> Iterator[bool]:
+def _batch(
+    node: Node, proto: str, goals: Sequence[tuple[str, int]], sources: Sequence[str]
+) -> Iterator[bool]:
     """Ask all goals at the same time; for each whether it answered."""
     handles = []
     for at, (dst, port) in enumerate(goals):
@@ -270,7 +328,8 @@ def _batch(node: Node, proto: str, goals: Sequence[tuple[str, int]], sources: Se
         if proto == "tcp":
             handles.append(node.call("tcp_open", dst, port, src, 0))
         else:
-            handles.append(node.call("udp_open", dst, port, src, 0, True))
+            # Sockets that share ports may be given one and the same: each gets a port of its own.
+            handles.append(node.call("udp_open", dst, port, src, 33000 + at, True))
     node.settle()
     for handle, (dst, port) in zip(handles, goals, strict=True):
         if proto == "tcp":

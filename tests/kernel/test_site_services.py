@@ -8,10 +8,21 @@ import pytest
 
 from tests.kernel.lab import Lab
 from tests.kernel.sites import (
-    FAMILIES, FRIEND, HEAD, NEAR, OFFICE, OWN, OWN2, OWN_IN, RESOLVER, STRANGER, Trial, a_town,
+    FAMILIES,
+    FRIEND,
+    HEAD,
+    NEAR,
+    OFFICE,
+    OWN,
+    OWN2,
+    OWN_IN,
+    RESOLVER,
+    STRANGER,
+    Trial,
+    a_town,
 )  # fmt: skip
 
-SERVICES = HEAD + """
+SERVICES = f"""{HEAD}
 service web     tcp 80, 443, 8081                   on world
 service quic    udp 443                             on world
 service names   udp 53; tcp 53
