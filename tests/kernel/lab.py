@@ -40,7 +40,16 @@ from tests.kernel.rules import (
 
 __all__ = ["BACKENDS", "LAN", "WAN", "XTABLES", "Lab", "LabError", "Node", "Side", "missing"]
 
-TOOLS = ("ip", "nft", "conntrack", "iptables-legacy-restore", "iptables-nft-restore", "ip6tables-nft-restore")
+TOOLS = (
+    "ip",
+    "nft",
+    "conntrack",
+    *(
+        f"{command}-{variant}-restore"
+        for command in ("iptables", "ip6tables")
+        for variant in ("legacy", "nft")
+    ),
+)
 NAMESPACES = Path("/run/netns")
 QUIET_ROUNDS = 2  # rounds in which no server was served, before the lab counts as settled
 MOST_ROUNDS = 60

@@ -25,6 +25,9 @@ XT_ON = {
         "mangle",
         "-A PREROUTING -m cluster --cluster-total-nodes 2 --cluster-local-node 1 --cluster-hash-seed 7",
     ),
+    "connlabel": ("filter", "-A INPUT -m connlabel --label 1"),
+    "ctproto": ("filter", "-A INPUT -m conntrack --ctproto 6"),
+    "CONNSECMARK": ("mangle", "-A PREROUTING -j CONNSECMARK --restore"),
     "CONNMARK": ("mangle", "-A PREROUTING -j CONNMARK --set-mark 1"),
     "CT alone": ("raw", "-A PREROUTING -p tcp --dport 1 -j CT"),
     "CT zone": ("raw", "-A PREROUTING -p tcp --dport 1 -j CT --zone 1"),
@@ -47,6 +50,9 @@ XT_OFF = {
     "physdev": ("filter", "-A FORWARD -m physdev --physdev-in nosuch"),
     "REJECT": ("filter", "-A INPUT -p tcp --dport 1 -j REJECT"),
     "TCPMSS": ("mangle", "-A FORWARD -p tcp --syn -j TCPMSS --clamp-mss-to-pmtu"),
+    "MARK": ("mangle", "-A PREROUTING -j MARK --set-mark 1"),
+    "TRACE": ("raw", "-A PREROUTING -p udp --dport 99 -j TRACE"),
+    "statistic": ("filter", "-A INPUT -m statistic --mode random --probability 0.5"),
     "empty nat": ("nat", ""),
 }
 NFT_ON = {
@@ -58,6 +64,10 @@ NFT_ON = {
     "ct count": chain("input", "filter", "tcp dport 1 ct count over 10 drop"),
     "ct in a chain that nothing reaches": "  chain lonely {\n ct state new accept\n  }\n",
     "ct helper object that nothing uses": '  ct helper ftp {\n type "ftp" protocol tcp\n  }\n',
+    "ct timeout object that nothing uses": (
+        "  ct timeout x {\n protocol tcp\n policy = { established : 9 }\n  }\n"
+    ),
+    "synproxy object that nothing uses": "  synproxy x {\n mss 1460\n wscale 7\n  }\n",
     "masquerade": chain("postrouting", "srcnat", "masquerade", kind="nat"),
     "dnat": chain("prerouting", "dstnat", "tcp dport 1 redirect to :2", kind="nat"),
     "synproxy": chain("input", "filter", "tcp dport 1 synproxy"),
@@ -68,6 +78,7 @@ NFT_OFF = {
     "fib": chain("prerouting", "raw", "fib saddr . iif oif missing drop", "fib daddr type local accept"),
     "socket": chain("prerouting", "mangle", "socket transparent 1 accept"),
     "tproxy": chain("prerouting", "mangle", "meta l4proto tcp tproxy to :1"),
+    "set of states that nothing asks": "  set s {\n type ct_state\n elements = { new }\n  }\n",
     "limit": chain("input", "filter", "limit rate 9/second accept"),
     "reject": chain("input", "filter", "tcp dport 1 reject"),
     "empty nat": chain("postrouting", "srcnat", kind="nat"),
