@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
 
 from notrack.packets.intervals import IntervalSet
 from notrack.site.faults import Faults
@@ -11,13 +14,8 @@ from notrack.text.diagnostic import Related
 
 
 def report_shadows(services: Sequence[Service], faults: Faults) -> None:
-    """An error for each service whose every packet is another one's, treated the same. Of equals the later one."""
-    asked: dict[int, list[tuple[int, int, int]]] = {}  # protocol: (lowest port, highest port, index)
-    for index, service in enumerate(services):
-        for traffic in service.traffic:
-            asked.setdefault(traffic.protocol, []).extend((low, high, index) for low, high in traffic.ports)
-    for spans in asked.values():
-        spans.sort()
+    """An error for each service whose packets are all those of one other, treated alike; of equals the later."""
+    asked = _by_port(services)
     for index, service in enumerate(services):
         other = _shadow(index, services, asked)
         if other is not None:
@@ -29,20 +27,47 @@ def report_shadows(services: Sequence[Service], faults: Faults) -> None:
             )
 
 
-def _shadow(
-    index: int, services: Sequence[Service], asked: dict[int, list[tuple[int, int, int]]]
-) -> Service | None:
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """Who asks for which ports of a protocol, by lowest port; `reach` is the highest port so far."""
+
+    lows: list[int]
+    highs: list[int]
+    reach: list[int]
+    indices: list[int]
+
+    def at(self, port: int) -> Iterator[int]:
+        """The services that ask for a port."""
+        for i in range(bisect_right(self.lows, port) - 1, -1, -1):
+            if self.reach[i] < port:
+                return
+            if self.highs[i] >= port:
+                yield self.indices[i]
+
+
+def _by_port(services: Sequence[Service]) -> dict[int, _Asked]:
+    spans: dict[int, list[tuple[int, int, int]]] = {}
+    for index, service in enumerate(services):
+        for traffic in service.traffic:
+            spans.setdefault(traffic.protocol, []).extend((low, high, index) for low, high in traffic.ports)
+    found = {}
+    for protocol, listed in spans.items():
+        lows, highs, indices = zip(*sorted(listed), strict=True)
+        found[protocol] = _Asked(list(lows), list(highs), list(accumulate(highs, max)), list(indices))
+    return found
+
+
+def _shadow(index: int, services: Sequence[Service], asked: dict[int, _Asked]) -> Service | None:
     service = services[index]
     first = service.traffic[0]
-    port = first.ports.least()
-    for low, high, other in asked[first.protocol]:
-        if low > port:
-            break
-        if high >= port and other != index and covers(services[other], service):
-            equal = covers(service, services[other])
-            if not equal or other < index:
-                return services[other]
-    return None
+    found = [
+        other
+        for other in asked[first.protocol].at(first.ports.least())
+        if other != index
+        and covers(services[other], service)
+        and (other < index or not covers(service, services[other]))
+    ]
+    return services[min(found)] if found else None
 
 
 def covers(wide: Service, narrow: Service) -> bool:

@@ -125,7 +125,7 @@ class Sides:
             )
             return None
         found = read_address(atom.text)
-        slip = found if isinstance(found, Slip) else _no_host(found)
+        slip = found if isinstance(found, Slip) else no_host(found)
         if slip is not None:
             self.faults.error(atom.span, slip.message, slip.help)
             return None
@@ -189,7 +189,7 @@ def device_slip(name: str) -> Slip | None:
     return None
 
 
-def _no_host(prefix: Prefix) -> Slip | None:
+def no_host(prefix: Prefix) -> Slip | None:
     """Why no host can have that address with that prefix, if so."""
     bits = prefix.family.bits
     if not of_prefixes([Prefix(prefix.family, prefix.value, bits)]) & MULTICAST == AddressSet():
