@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from notrack.site.model import Site
+from notrack.site.tables.timeout_names import sysctl_key
 
 _PAGE_OF_BUCKETS = 512  # the kernel rounds the number of buckets up to a page of pointers
 
@@ -21,15 +22,10 @@ def sysctl(site: Site) -> str:
     if site.tracking.room is not None:
         lines.append(f"net.netfilter.nf_conntrack_buckets = {buckets(site.tracking.room)}")
         lines.append(f"net.netfilter.nf_conntrack_max = {site.tracking.room}")
-    lines += [f"net.netfilter.nf_conntrack_{key} = {seconds}" for key, seconds in timeouts(site)]
+    lines += [f"{sysctl_key(name)} = {seconds}" for name, seconds in site.tracking.timeouts]
     if len(lines) == 2:
         lines.append("# The site has no `tracking room` and no `tracking timeout`: nothing to set.")
     return "\n".join(lines) + "\n"
-
-
-def timeouts(site: Site) -> list[tuple[str, int]]:
-    """Timeouts as sysctl keys behind `nf_conntrack_`, in seconds."""
-    return [(name, seconds) for name, seconds in site.tracking.timeouts]
 
 
 def modprobe(site: Site) -> str:

@@ -61,7 +61,7 @@ def test_standard_input_reads_like_a_file() -> None:
 def test_a_wrong_site_prints_no_rules_and_ends_with_three() -> None:
     done = notrack("compile", "-", stdin="site s\nservice web tcp 80 from offce\nservise dns udp 53\n")
     assert (done.returncode, done.stdout) == (3, "")
-    assert "2:26" in done.stderr and "3:1" in done.stderr and "Traceback" not in done.stderr
+    assert "2:25" in done.stderr and "3:1" in done.stderr and "Traceback" not in done.stderr
 
 
 def test_a_conflict_shows_the_packet_and_ends_with_three() -> None:
