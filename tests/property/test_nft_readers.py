@@ -1,12 +1,16 @@
+# ruff: noqa: E501
 """The nft readers never fall over: mutations of real text, and noise."""
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import time
 from pathlib import Path
 
+from notrack.ruleset.nft.catalogue import words
+from notrack.ruleset.nft.json_reader import read_json
 from notrack.ruleset.nft.reader import read, read_rule
 from notrack.ruleset.nft.writer import write
 from notrack.text.diagnostic import Diagnostic, Rejected
@@ -34,14 +38,15 @@ delete element ip x y { 1 }
 flush ruleset
 rename chain ip x y z
 """.splitlines()
-WORDS = [
-    *['{', '}', '{', '}', '(', ')', '[', ']', ',', '.', ':', ';', '=', '==', '!=', '<', '>', '<<', '>>', '&', '|', '^', '!', '@', '$', '/', '-', '*', '+', '\\', '#', '"'],
-    *["0", "1", "65536", "0x", "99999999999999999999999", "10.0.0.1", "::1", "aa:bb:cc:dd:ee:ff"],
-    *["table", "chain", "set", "map", "elements", "type", "typeof", "flags", "ip", "tcp", "dport", "meta", "ct", "vmap", "accept", "jump", "comment", "add"],
-    *["delete", "update", "limit", "rate", "counter", "log", "dnat", "to", "set", "with", "priority", "hook", "policy", "handle", "include", "define"],
-    *"\n\t\r\0é",
-    "",
-]
+WORDS = sorted(
+    words(
+        '{ } { } ( ) [ ] , . : ; = == != < > << >> & | ^ ! @ $ / - * + \\ # " '
+        "0 1 65536 0x 99999999999999999999999 10.0.0.1 ::1 aa:bb:cc:dd:ee:ff "
+        "table chain set map elements type typeof flags ip tcp dport meta ct vmap accept jump comment add "
+        "delete update limit rate counter log dnat to set with priority hook policy handle include define"
+    )
+    | set("\n\t\r\0é")
+)
 
 
 def bases() -> list[str]:
@@ -118,6 +123,79 @@ def test_no_rule_makes_the_reader_fall_over() -> None:
             assert rejected.diagnostics
             refused += 1
     assert 0 < refused < 2000 * SOAK
+
+
+JSON_WORDS = sorted(
+    words(
+        "match left right op payload protocol field meta key set concat range prefix addr len map data vmap "
+        "jump target counter packets bytes limit rate per log flags reject type snat dnat port family elem "
+        "val stmt ct dir fib nftables table chain rule expr name hook prio policy handle"
+    )
+)
+
+
+def shaken(node: object, rng: random.Random) -> object:
+    """The node with some of its parts replaced, dropped or renamed."""
+    if rng.random() < 0.06:
+        return rng.choice(
+            [None, True, -1, 1.5, "", "@x", [], {}, [[]], {"set": [[1, 2], 3]}, 10**400, *JSON_WORDS]
+        )
+    if isinstance(node, list):
+        return [shaken(part, rng) for part in node if rng.random() > 0.03]
+    if isinstance(node, dict):
+        return {
+            rng.choice(JSON_WORDS) if rng.random() < 0.03 else name: shaken(part, rng)
+            for name, part in node.items()
+            if rng.random() > 0.03
+        }
+    return node
+
+
+LISTED = [
+    {"table": {"family": "ip", "name": "x", "handle": 1}},
+    {"set": {"family": "ip", "name": "s", "table": "x", "type": ["ipv4_addr", "mark"], "flags": ["timeout"],
+             "timeout": 5, "elem": [{"elem": {"val": {"concat": ["10.0.0.1", 5]}, "expires": 3}}]}},
+    {"map": {"family": "ip", "name": "m", "table": "x", "type": "mark", "map": "verdict",
+             "elem": [[22, {"accept": None}], [{"range": [1, 2]}, {"jump": {"target": "y"}}]]}},
+    {"limit": {"family": "ip", "name": "l", "table": "x", "rate": 10, "per": "second", "burst": 5}},
+    {"ct helper": {"family": "ip", "name": "h", "table": "x", "type": "ftp", "protocol": "tcp", "l3proto": "ip"}},
+    {"chain": {"family": "ip", "table": "x", "name": "y", "type": "filter", "hook": "input", "prio": 0,
+               "policy": "accept", "dev": ["lo"]}},
+    {"rule": {"family": "ip", "table": "x", "chain": "y", "comment": "c", "expr": [
+        {"match": {"op": "in", "left": {"ct": {"key": "state"}}, "right": ["new", "related"]}},
+        {"match": {"op": "==", "left": {"&": [{"meta": {"key": "mark"}}, 3]}, "right": {"set": [1, {"range": [5, 9]}]}}},
+        {"limit": {"rate": 1, "per": "second", "inv": True}},
+        {"log": {"prefix": "x", "flags": ["tcp sequence", "tcp options"]}},
+        {"set": {"op": "update", "elem": {"payload": {"protocol": "ip", "field": "saddr"}}, "set": "@s"}},
+        {"mangle": {"key": {"meta": {"key": "mark"}}, "value": {"jhash": {"mod": 2, "expr": {"meta": {"key": "iif"}}}}}},
+        {"dnat": {"addr": {"map": {"key": {"meta": {"key": "mark"}}, "data": "@m"}}, "flags": "random"}},
+        "update @s { ip saddr : meta mark }"]}},
+]  # fmt: skip
+
+
+def test_no_json_makes_the_reader_fall_over() -> None:
+    rng = random.Random(SEED)
+    whole = 0
+    for _ in range(INPUTS):
+        text = json.dumps({"nftables": shaken(LISTED, rng)})
+        if rng.random() < 0.1:
+            text = mutated(text, rng)
+        tree, found = read_json(text)
+        whole += not found
+        write(tree)
+    assert 0 < whole < INPUTS
+
+
+def test_deep_json_makes_no_traceback() -> None:
+    for text in ("[" * 100_000, '{"nftables": ' + "[" * 100_000, '{"a":' * 100_000):
+        assert read_json(text)[1]
+    node: object = 1
+    for _ in range(300):
+        node = {"concat": [node]}
+    rule = {
+        "rule": {"family": "ip", "table": "x", "chain": "y", "expr": [{"match": {"op": "==", "left": node}}]}
+    }
+    read_json(json.dumps({"nftables": [rule]}))
 
 
 def test_noise_is_read_in_linear_time() -> None:

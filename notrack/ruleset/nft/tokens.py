@@ -63,7 +63,7 @@ _REST = r"""
 _PLAIN = re.compile(_REST, re.VERBOSE | re.ASCII)
 _ADDRESS = re.compile(
     r"""(?P<four>\d{1,3}(?:\.\d{1,3}){3}(?![\w]))
-      | (?P<mac>(?:[0-9A-Fa-f]{1,2}:){5,}[0-9A-Fa-f]{1,2}(?![\w:]))
+      | (?P<mac>(?:[0-9A-Fa-f]{1,2}:){5,19}[0-9A-Fa-f]{1,2}(?![\w:]))
       | (?P<six>(?:[0-9A-Fa-f]{0,4}:){2,8}(?:\d{1,3}(?:\.\d{1,3}){3}|[0-9A-Fa-f]{1,4}(?!\w))?)
     """,
     re.VERBOSE | re.ASCII,
