@@ -23,6 +23,8 @@ from types import TracebackType
 from notrack.layout.output import emit
 from notrack.plan.planner import plan
 from notrack.site import load, load_text
+from notrack.text.diagnostic import Rejected
+from notrack.text.render import render_all
 from tests.kernel import packet
 from tests.kernel.conftest import demand_lab
 from tests.kernel.lab import Lab, Side
@@ -69,7 +71,7 @@ TOWN = {
 
 HEAD = """
 site town
-interface world  = out0 address 198.18.0.2/24, 2001:db8:a::2/64
+interface world  = out0 address 198.18.0.2/24, 198.18.0.3/24, 2001:db8:a::2/64, 2001:db8:a::3/64
 interface office = in0  address 172.16.5.1/24, 2001:db8:b::1/64
 interface zone   = dmz0
 network staff  = 172.16.5.0/24, 2001:db8:b::/64
@@ -94,8 +96,11 @@ class Texts(dict[str, str]):
 @functools.lru_cache(maxsize=64)
 def compiled(text: str, base: str = ".", coexist: bool = False) -> Texts:
     """All rule targets of a site text, or of the file `base` when the text is empty."""
-    site, _ = load_text(text, base_dir=base) if text else load(base)
-    planned = plan(site, coexist=coexist)
+    try:
+        site, _ = load_text(text, base_dir=base) if text else load(base)
+        planned = plan(site, coexist=coexist)
+    except Rejected as faults:
+        raise AssertionError(render_all(faults.diagnostics)) from None
     return Texts(
         {target: emit(planned, target, coexist=coexist).text for target in ("iptables", "ip6tables", "nft")}
     )
