@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from notrack.packets.address import Family, prefix_text, prefixes
 from notrack.packets.intervals import IntervalSet
-from notrack.plan.box import PORTS
+from notrack.plan.box import PORTS, Box
 
 _PORT_SLOTS = 15  # of one multiport match; a range takes two
 
@@ -27,6 +27,14 @@ def listing(addresses: IntervalSet, family: Family) -> Prefixes:
         return Prefixes(inside)
     outside = tuple(prefix_text(v, n, family) for v, n in prefixes(family.whole - addresses, family))
     return Prefixes(outside, negated=True) if outside and len(outside) < len(inside) else Prefixes(inside)
+
+
+def names_destination(box: Box) -> bool:
+    """Whether a box names the few addresses it goes to, so that their kind need not be asked as well.
+
+    All but a few (every own address but loopback's) names none.
+    """
+    return box.destination is not None and 2 * box.destination.size() < box.family.whole.size()
 
 
 def port_chunks(ports: IntervalSet) -> Iterator[tuple[str, ...]]:

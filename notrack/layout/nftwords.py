@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from notrack.layout.listing import names_destination
 from notrack.layout.merging import Group
 from notrack.layout.nftsets import Sets, port_values
 from notrack.packets.address import Family, address_text
@@ -123,8 +124,7 @@ def _flags(flags: Flags) -> Iterator[t.RuleStatement]:
 
 
 def _reach(box: Box) -> tuple[str, str] | None:
-    named = box.destination is not None and 2 * box.destination.size() < box.family.whole.size()
-    if box.reach == REACH_LOCAL and not named:
+    if box.reach == REACH_LOCAL and not names_destination(box):
         return "", "local"
     if box.reach == REACH_NOT_LOCAL:
         return "!=", "local"

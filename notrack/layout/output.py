@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from notrack.layout import nft, settings, xtables
 from notrack.packets.address import Family
 from notrack.plan.planner import Plan, leaves_to_others
 from notrack.plan.words import family_word
@@ -51,10 +50,10 @@ def emit(plan: Plan, target: str, *, coexist: bool = False) -> Output:
     """
     if target == "nft":
         return _nft(plan)
-    if target == "sysctl":
-        return Output(target, settings.sysctl(plan.site))
-    if target == "modprobe":
-        return Output(target, settings.modprobe(plan.site))
+    if target in ("sysctl", "modprobe"):
+        from notrack.layout import settings
+
+        return Output(target, (settings.sysctl if target == "sysctl" else settings.modprobe)(plan.site))
     family = Family.IPV4 if target == "iptables" else Family.IPV6
     return _xtables(plan, family, target, coexist or leaves_to_others(plan.site))
 
@@ -68,6 +67,7 @@ def _networks(site: Site, family: Family) -> dict[tuple[tuple[int, int], ...], s
 
 
 def _xtables(plan: Plan, family: Family, target: str, coexist: bool) -> Output:
+    from notrack.layout import xtables  # each target loads its own half alone: start-up counts
     from notrack.ruleset.xtables.writer import rule_text, write
 
     restore = xtables.Restore(family, plan.site.defaults, coexist, _networks(plan.site, family))
@@ -89,6 +89,7 @@ def _restore_header(site: Site, family: Family, target: str, coexist: bool) -> I
 
 
 def _nft(plan: Plan) -> Output:
+    from notrack.layout import nft
     from notrack.ruleset.nft.builder import replacement
     from notrack.ruleset.nft.statement_writer import rule_text
     from notrack.ruleset.nft.tree import Node, Ruleset

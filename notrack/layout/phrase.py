@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from notrack.layout.listing import Prefixes, listing, port_chunks
+from notrack.layout.listing import Prefixes, listing, names_destination, port_chunks
 from notrack.packets.address import Family
 from notrack.packets.intervals import IntervalSet
 from notrack.plan.box import (
@@ -116,7 +116,7 @@ def _port_words(
 
 
 def _reach(box: Box) -> str:
-    named = box.destination is not None and 2 * box.destination.size() < box.family.whole.size()
+    named = names_destination(box)
     if box.reach == REACH_LOCAL and not named:
         return "-m addrtype --dst-type LOCAL"
     if box.reach == REACH_NOT_LOCAL:
