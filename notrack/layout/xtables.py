@@ -27,7 +27,8 @@ from notrack.site.model import Default, Defaults, Origin
 _TYPES = 4  # up to so many ICMP types stand in the chain itself
 _INLINE = 8  # up to so many rules an address list is written out; beyond, it becomes a chain
 
-_TABLES: tuple[tuple[str, tuple[tuple[str, tuple[Hook, ...], str], ...]], ...] = (
+Hooks = tuple[tuple[str, tuple[Hook, ...], str], ...]  # the built-in chain, what acts there, our chain
+_TABLES: tuple[tuple[str, Hooks], ...] = (
     (
         "filter",
         (
@@ -91,19 +92,25 @@ def layout(plan: FamilyPlan, restore: Restore) -> tuple[Ruleset, list[Mapped]]:
             chain = f"NOTRACK-{short}" if restore.coexist else builtin
             if _hook(plan, restore, chains, chain, leg_hooks, builtin if table == "filter" else None):
                 heads.append((builtin, chain))
-        if not heads and table != "filter":
-            continue
-        if not heads and restore.coexist:
+        if not heads and not _emptied(table, plan, restore):
             continue
         made = [(line.rule(), line.origins) for line in chains.lines()]
         mapped += [Mapped(table, rule, origins) for rule, origins in made]
         jumps = [_jump(builtin, chain) for builtin, chain in heads] if restore.coexist else []
         tables.append(
-            build.table(
-                table, tuple(_chains(table, heads, chains, restore)), (*(rule for rule, _ in made), *jumps)
-            )
+            build.table(table, tuple(_chains(table, hooks, chains, restore)), (*(r for r, _ in made), *jumps))
         )
     return Ruleset(restore.family, tuple(tables)), mapped
+
+
+def _emptied(table: str, plan: FamilyPlan, restore: Restore) -> bool:
+    """Whether a table without rules is named all the same, so that rules of an earlier site leave it.
+
+    NOTRACK rules that stay behind would cut what is tracked from now on.
+    """
+    if table == "filter":
+        return True
+    return table == "raw" and (plan.tracking != "none" or restore.coexist)
 
 
 def _hook(
@@ -130,10 +137,13 @@ def _default(defaults: Defaults, builtin: str) -> Default:
     return {"INPUT": defaults.input, "FORWARD": defaults.forward, "OUTPUT": defaults.output}[builtin]
 
 
-def _chains(table: str, heads: list[tuple[str, str]], chains: Chains, restore: Restore) -> Iterator[Chain]:
-    if not restore.coexist:
+def _chains(table: str, hooks: Hooks, chains: Chains, restore: Restore) -> Iterator[Chain]:
+    heads: list[str] = []
+    if restore.coexist:
+        heads = [f"NOTRACK-{short}" for _, _, short in hooks]
+    else:
         yield from (build.chain(name, _policy(table, name, restore.defaults)) for name in _BUILTIN[table])
-    yield from (build.chain(name) for name in chains.own(_BUILTIN[table], [chain for _, chain in heads]))
+    yield from (build.chain(name) for name in chains.own(_BUILTIN[table], heads))
 
 
 def _jump(builtin: str, chain: str) -> Rule:
