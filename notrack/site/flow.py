@@ -88,7 +88,7 @@ class Flow:
         return found.own if found else None
 
     def common(self) -> dict[str, Any]:
-        """The fields of every `Declaration`, but for its families, which are known last. To be called first."""
+        """The fields of every `Declaration` but its families, which are known last. To be called first."""
         name = self.statement.name
         clauses = places(self.clauses)
         if self.statement.parts:

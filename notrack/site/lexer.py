@@ -15,9 +15,10 @@ from notrack.site.syntax import Atom
 from notrack.text.source import Source, Span
 
 KEYWORDS = (
-    "site", "include", "interface", "network", "ports", "service", "client", "peer", "route", "masquerade",
-    "snat", "publish", "redirect", "trust", "block", "icmp", "ephemeral", "default", "log", "tracking", "expect",
-)  # fmt: skip
+    *("site", "include", "interface", "network", "ports", "service", "client", "peer", "route"),
+    *("masquerade", "snat", "publish", "redirect", "trust", "block", "icmp"),
+    *("ephemeral", "default", "log", "tracking", "expect"),
+)
 
 _CHUNK = re.compile(r'"[^"\n]*"|[,;=]|[^ \t\r,;="#]+|"[^\n]*|#.*')
 _TAB = 8

@@ -15,6 +15,7 @@ from notrack.text.source import Span
 
 ALL_PORTS = IntervalSet(((0, 65535),))
 DEFAULT_EPHEMERAL = IntervalSet(((32768, 60999),))
+NOBODY = AddressSet()
 BOTH = frozenset({Family.IPV4, Family.IPV6})
 
 
@@ -119,7 +120,7 @@ class Peer(Declaration):
 
     peers: AddressSet = ANY
     own: AddressSet | None = None
-    groups: AddressSet = AddressSet()
+    groups: AddressSet = NOBODY
     broadcast: bool = False
     devices: tuple[str, ...] = ()
 
@@ -153,7 +154,7 @@ class Publish(Declaration):
     peers: AddressSet = ANY
     own: AddressSet | None = None
     devices: tuple[str, ...] = ()
-    target: AddressSet = AddressSet()  # one single address
+    target: AddressSet = NOBODY  # one single address
     port: int | None = None
 
 
@@ -226,7 +227,10 @@ class TrackingSettings:
 
 @dataclass(frozen=True, slots=True)
 class Expectation:
-    """`expect [untracked|tracked] VERDICT PACKET`. `Endpoint` values of None mean that the text left it open."""
+    """`expect [untracked|tracked] VERDICT PACKET`. A port, device or ICMP type of None was left open.
+
+    A packet passes one device: the first of the interface that was named, be it a pattern.
+    """
 
     origin: Origin
     verdict: str  # "accept", "drop" or "reject"

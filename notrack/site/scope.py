@@ -73,10 +73,11 @@ class Scope:
         return (entry for entry in self.entries.values() if entry.kind == kind)
 
     def _other_kind(self, name: Atom, kind: str, entry: Entry) -> None:
+        hint = _KIND_HINTS.get((entry.kind, kind)) or _known(self, kind) or _declare(kind, "NAME")
         self.faults.error(
             name.span,
             f"`{name.text}` is {with_article(entry.kind)}, not {with_article(kind)}",
-            _KIND_HINTS.get((entry.kind, kind), "").format(name.text) or _known(self, kind),
+            hint,
             (Related(entry.name.span, "declared here"),),
         )
 
@@ -86,8 +87,12 @@ class Scope:
         self.faults.error(name.span, f"unknown {kind} `{name.text}`", help)
 
 
-_KINDS = frozenset({"network", "ports", "interface", "service", "client", "peer", "route", "masquerade", "snat",
-                    "publish", "redirect", "trust", "block", "icmp"})  # fmt: skip
+_KINDS = frozenset(
+    {
+        *("network", "ports", "interface", "service", "client", "peer", "route", "masquerade", "snat"),
+        *("publish", "redirect", "trust", "block", "icmp"),
+    }
+)
 
 _KIND_HINTS = {
     ("interface", "network"): "addresses are wanted here; the interface itself goes behind `on` or `out`",

@@ -14,7 +14,7 @@ from notrack.text.diagnostic import Related
 
 
 def report_shadows(services: Sequence[Service], faults: Faults) -> None:
-    """An error for each service whose packets are all those of one other, treated alike; of equals the later."""
+    """An error for each service whose packets are all one other's, treated alike; of equals the later."""
     asked = _by_port(services)
     for index, service in enumerate(services):
         other = _shadow(index, services, asked)

@@ -9,7 +9,7 @@ from notrack.packets.intervals import IntervalSet
 from notrack.site.addresses import AddressBook, families_of, of_prefixes
 from notrack.site.clauses import checked_clauses, places
 from notrack.site.faults import Faults
-from notrack.site.model import Interface, Origin
+from notrack.site.model import NOBODY, Interface, Origin
 from notrack.site.prefixes import Prefix, Slip, read_address
 from notrack.site.scope import Scope
 from notrack.site.syntax import Addresses, Atom, Clause, Statement, joined
@@ -192,7 +192,7 @@ def device_slip(name: str) -> Slip | None:
 def no_host(prefix: Prefix) -> Slip | None:
     """Why no host can have that address with that prefix, if so."""
     bits = prefix.family.bits
-    if not of_prefixes([Prefix(prefix.family, prefix.value, bits)]) & MULTICAST == AddressSet():
+    if of_prefixes([Prefix(prefix.family, prefix.value, bits)]) & MULTICAST:
         return Slip(f"{prefix.address()} is a multicast group", "no interface has a group as its address")
     if prefix.value == 0:
         return Slip(f"{prefix.address()} is no address of an interface", "write the address that it has")
@@ -215,7 +215,7 @@ class Place:
     """What an `at` clause says: own addresses (None: none named), groups, broadcast."""
 
     own: AddressSet | None = None
-    groups: AddressSet = AddressSet()
+    groups: AddressSet = NOBODY
     broadcast: bool = False
 
 

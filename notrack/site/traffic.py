@@ -8,16 +8,17 @@ from notrack.site.model import ALL_PORTS, Traffic
 from notrack.site.portbook import PortBook
 from notrack.site.syntax import Atom, Clause, Part, Statement
 from notrack.site.tables.helper_names import HELPERS, Helper
-from notrack.site.tables.protocol_names import PORT_PROTOCOLS, PROTOCOLS, REFUSED, REFUSED_NAMES
+from notrack.site.tables.protocol_names import AMBIGUOUS, PORT_PROTOCOLS, PROTOCOLS, REFUSED, REFUSED_NAMES
 from notrack.text.diagnostic import Related
 from notrack.text.nearest import nearest
 
-# Where `tcp` alone means all its ports. Elsewhere a forgotten port would open the host, so `tcp any` is asked for.
+# Where `tcp` alone means all its ports. Elsewhere a forgotten port would open the host, so that `tcp any`
+# must be written.
 _WHOLE = frozenset({"client", "route", "expect"})
 
 
 def traffic(statement: Statement, ports: PortBook, faults: Faults) -> tuple[Traffic, ...] | None:
-    """What a declaration is about: one `Traffic` a protocol, in the order of the text; None after an error."""
+    """What a declaration is about: one `Traffic` a protocol, in order of the text; None after an error."""
     found: dict[int, IntervalSet] = {}
     failed = False
     for part in statement.parts:
@@ -59,6 +60,9 @@ def protocol(atom: Atom, faults: Faults) -> int | None:
         number = PROTOCOLS.get(atom.text, REFUSED_NAMES.get(atom.text))
     if number is None:
         near = nearest(atom.text, PROTOCOLS)
+        if atom.text in AMBIGUOUS:
+            faults.error(atom.span, f"`proto {atom.text}` can mean two protocols", AMBIGUOUS[atom.text])
+            return None
         help = f"did you mean `{near}`?" if near else "write its number, as in `proto 47`"
         faults.error(atom.span, f"unknown protocol `{atom.text}`", help)
         return None

@@ -1,4 +1,4 @@
-"""Every wrong spec gives exactly the errors that it states, each in a comment on the very line that causes it.
+"""Every wrong spec gives exactly the errors that it states, in comments on the very lines that cause them.
 
 `# ! 24: unknown network ~ office` says: column 24, a message that holds `unknown network`, a help that
 holds `office`. Several may stand on one line.

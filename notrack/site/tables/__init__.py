@@ -1,1 +1,4 @@
-"""What words stand for: services, protocols, helpers, ICMP requests, timeouts. It ships, so every host reads the same."""
+"""What words stand for: services, protocols, helpers, ICMP requests, timeouts.
+
+The tables ship with the package, so that every host reads the same.
+"""

@@ -21,25 +21,29 @@ _ERROR = "the errors that flows need always pass; take it out"
 _NEIGHBOUR = "neighbour and router discovery always pass; take it out"
 _REPLY = "name the request; its answer passes with it"
 
-NEVER_DECLARED: dict[str, str] = {
-    **dict.fromkeys(
-        ("destination-unreachable", "packet-too-big", "time-exceeded", "parameter-problem", "fragmentation-needed",
-         "source-quench", "ttl-exceeded", "port-unreachable", "host-unreachable", "network-unreachable"),
-        _ERROR,
-    ),
-    **dict.fromkeys(
-        ("neighbour-solicitation", "neighbor-solicitation", "neighbour-advertisement", "neighbor-advertisement",
-         "router-solicitation", "router-advertisement", "mld-listener-query", "mld-listener-report",
-         "multicast-listener-query", "nd-neighbor-solicit", "nd-neighbor-advert", "nd-router-solicit",
-         "nd-router-advert"),
-        _NEIGHBOUR,
-    ),
-    **dict.fromkeys(
-        ("echo-reply", "pong", "timestamp-reply", "information-reply", "address-mask-reply",
-         "extended-echo-reply", "node-information-response"),
-        _REPLY,
-    ),
-}  # fmt: skip
+_ERRORS = """
+destination-unreachable network-unreachable host-unreachable port-unreachable fragmentation-needed
+packet-too-big time-exceeded ttl-exceeded parameter-problem source-quench
+"""
+_DISCOVERY = """
+neighbour-solicitation neighbor-solicitation neighbour-advertisement neighbor-advertisement
+router-solicitation router-advertisement mld-listener-query mld-listener-report multicast-listener-query
+nd-neighbor-solicit nd-neighbor-advert nd-router-solicit nd-router-advert
+"""
+_REPLIES = """
+echo-reply pong timestamp-reply information-reply address-mask-reply extended-echo-reply
+node-information-response
+"""
 
-MEANT = {"ping": "echo-request", "echo": "echo-request", "timestamp": "timestamp-request",
-         "address-mask": "address-mask-request"}  # fmt: skip
+NEVER_DECLARED: dict[str, str] = {
+    **dict.fromkeys(_ERRORS.split(), _ERROR),
+    **dict.fromkeys(_DISCOVERY.split(), _NEIGHBOUR),
+    **dict.fromkeys(_REPLIES.split(), _REPLY),
+}
+
+MEANT: dict[str, str] = {
+    "ping": "echo-request",
+    "echo": "echo-request",
+    "timestamp": "timestamp-request",
+    "address-mask": "address-mask-request",
+}

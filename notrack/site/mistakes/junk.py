@@ -133,13 +133,22 @@ _SHAPES = (
     _shape(r'"[^"]*', _fixed("the quote is not closed on this line", 'write `"` at the end of the name')),
     _shape(rf"(?P<a>{_V4}|[0-9a-f:]*::?[0-9a-f:]+)-(?P<b>{_V4}|[0-9a-f:]+)", _address_range),
     _shape(rf"(?P<a>{_V4}|\[[0-9A-Fa-f:.]+\]):(?P<p>\d+)", _address_port),
-    _shape(r"\[[^\]]*\]", _fixed("`{}`: brackets are not of this language", "write the address without them")),
+    _shape(
+        r"\[[^\]]*\]", _fixed("`{}`: brackets are not of this language", "write the address without them")
+    ),
     _shape(r"(?P<a>\d+)(?:\.\.+|-+|:|~)(?P<b>\d+)?|-+(?P<c>\d+)", _port_range),
     _shape(r"-", _fixed("a lonely `-`", "a range is written without blanks, as in `8000-8010`")),
     _shape(r":", _fixed("a lonely `:`", "after a name stands `=`, in a range `-`")),
-    _shape(r"(?P<n>\d+)(?P<u>s|m|h|d)[a-z]+", lambda m: Slip(f"`{_short(m.group())}` is not a duration", f"write `{m['n']}{m['u']}`")),
-    _shape(r"(?P<n>\d+)[kK]", lambda m: Slip(f"`{_short(m.group())}` is not a number", f"write `{m['n']}000`")),
-    _shape(r"(?P<n>\d+)M", lambda m: Slip(f"`{_short(m.group())}` is not a number", f"write `{m['n']}000000`")),
+    _shape(
+        r"(?P<n>\d+)(?P<u>s|m|h|d)[a-z]+",
+        lambda m: Slip(f"`{_short(m.group())}` is not a duration", f"write `{m['n']}{m['u']}`"),
+    ),
+    _shape(
+        r"(?P<n>\d+)[kK]", lambda m: Slip(f"`{_short(m.group())}` is not a number", f"write `{m['n']}000`")
+    ),
+    _shape(
+        r"(?P<n>\d+)M", lambda m: Slip(f"`{_short(m.group())}` is not a number", f"write `{m['n']}000000`")
+    ),
     _shape(r"(?P<a>\d+)\+(?P<b>)", _port_range),
     _shape(r">=?(?P<a>\d+)(?P<b>)", _port_range),
     _shape(r"<=?(?P<b>\d+)(?P<a>)", _port_range),
@@ -152,16 +161,44 @@ _SHAPES = (
     _shape(r"!(?P<rest>.*)", _inverted),
     _shape(r"(?:\*|0/0|::/0\*|\+)", _fixed("`{}` does not mean everything here", "write `any`")),
     _shape(r"(?P<n>[A-Za-z][A-Za-z0-9_.@-]*)[*+]", _quoted_pattern),
-    _shape(r"(?P<n>[A-Za-z]+\d+):\d+", _fixed("`{}` is an alias of a device", "packets come in on the device itself")),
-    _shape(r"\$.*", _fixed("`{}`: there are no variables", "declare a `network` or `ports`, and write its name")),
-    _shape(r"--?[a-z]+(?:-[a-z]+)*", _fixed("`{}`: options of other programs are not of this language", "as in `service NAME tcp 80 from 192.0.2.0/24`")),
+    _shape(
+        r"(?P<n>[A-Za-z]+\d+):\d+",
+        _fixed("`{}` is an alias of a device", "packets come in on the device itself"),
+    ),
+    _shape(
+        r"\$.*", _fixed("`{}`: there are no variables", "declare a `network` or `ports`, and write its name")
+    ),
+    _shape(
+        r"--?[a-z]+(?:-[a-z]+)*",
+        _fixed(
+            "`{}`: options of other programs are not of this language",
+            "as in `service NAME tcp 80 from 192.0.2.0/24`",
+        ),
+    ),
     _shape(r"(?://|--|/\*|REM\b|%).*", _fixed("`{}` does not start a comment", "comments start with `#`")),
-    _shape(r".*[{}()].*", _fixed("`{}`: braces are not of this language", "a list is its members with commas between")),
+    _shape(
+        r".*[{}()].*",
+        _fixed("`{}`: braces are not of this language", "a list is its members with commas between"),
+    ),
     _shape(r"\\", _fixed("a backslash does not go on with a line", "indent the next line deeper instead")),
-    _shape(r"&&|\|\||\||&", _fixed("`{}` is not of this language", "lists take `,`, protocols `;` between them")),
+    _shape(
+        r"&&|\|\||\||&", _fixed("`{}` is not of this language", "lists take `,`, protocols `;` between them")
+    ),
     _shape(r"=+[=><]*|[<>]=?", _fixed("`{}` is not of this language", "write `=`")),
     _shape(r"[0-9]+/[A-Z]+[A-Za-z]*|[0-9]+/", _fixed("`{}` is not a rate", "as in `20/second`")),
-    _shape(r"[0-9]+[A-Za-z]+", _fixed("`{}` is neither a number nor a name", "durations are as in `30s`, `5m`, `3h`, `2d`; names begin with a letter")),
-    _shape(r"(?P<w>[a-z][a-z0-9-]*):", lambda m: Slip(f"`{_short(m.group())}`: a colon ends nothing here", f"write `{m['w']}`")),
-    _shape(r"[0-9a-fA-F:.]+%.*|[0-9.]+\.[0-9./]*[^0-9.].*|[0-9][0-9A-Za-z]*(?:\.[0-9A-Za-z]+){2,3}(?:/.*)?|[0-9a-fA-F]*:[0-9a-fA-F:.]*(?:/.*)?", _network_like),
-)  # fmt: skip
+    _shape(
+        r"[0-9]+[A-Za-z]+",
+        _fixed(
+            "`{}` is neither a number nor a name",
+            "durations are as in `30s`, `5m`, `3h`, `2d`; names begin with a letter",
+        ),
+    ),
+    _shape(
+        r"(?P<w>[a-z][a-z0-9-]*):",
+        lambda m: Slip(f"`{_short(m.group())}`: a colon ends nothing here", f"write `{m['w']}`"),
+    ),
+    _shape(
+        r"[0-9a-fA-F:.]+%.*|[0-9.]+\.[0-9./]*[^0-9.].*|[0-9][0-9A-Za-z]*(?:\.[0-9A-Za-z]+){2,3}(?:/.*)?|[0-9a-fA-F]*:[0-9a-fA-F:.]*(?:/.*)?",
+        _network_like,
+    ),
+)
