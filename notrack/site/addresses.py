@@ -114,7 +114,9 @@ class AddressBook:
             )
         else:
             self.faults.error(
-                atom.span, "`broadcast` stands only behind the `at` of a `peer`", "write addresses here"
+                atom.span,
+                "`broadcast` stands only behind the `at` of a `peer`",
+                "write addresses here; the address itself is `255.255.255.255`",
             )
 
     def _stray_file(self, atom: Atom) -> None:
