@@ -7,7 +7,8 @@ echo 7, discard 9, systat 11, daytime 13, netstat 15, qotd 17, chargen 19, ftp-d
 telnet 23, smtp 25, time 37, whois 43, tacacs 49, domain 53, dns 53, bootps 67, bootpc 68, dhcp-server 67,
 dhcp-client 68, tftp 69, gopher 70, finger 79, http 80, kerberos 88, iso-tsap 102, rtelnet 107, pop3 110,
 sunrpc 111, portmapper 111, auth 113, ident 113, nntp 119, ntp 123, epmap 135, netbios-ns 137, netbios-dgm
-138, netbios-ssn 139, imap 143, imap2 143, snmp 161, snmp-trap 162, cmip-man 163, xdmcp 177, bgp 179, smux 199, qmtp 209, z3950 210, ldap 389, svrloc 427, https 443, microsoft-ds 445, smb 445, kpasswd 464,
+138, netbios-ssn 139, imap 143, imap2 143, snmp 161, snmp-trap 162, cmip-man 163, xdmcp 177, bgp 179, smux
+199, qmtp 209, z3950 210, ldap 389, svrloc 427, https 443, microsoft-ds 445, smb 445, kpasswd 464,
 submissions 465, smtps 465, isakmp 500, ike 500, exec 512, login 513, who 513, shell 514, syslog 514,
 printer 515, lpd 515, talk 517, ntalk 518, rip 520, router 520, ripng 521, dhcpv6-client 546, dhcpv6-server
 547, rtsp 554, nntps 563, nqs 607, submission 587, ipp 631, ldaps 636, tinc 655, silc 706, kerberos-adm 749,
