@@ -79,6 +79,7 @@ network friend = 203.0.113.88, 2001:db8:88::/48
 network asked  = 9.9.9.10, 2001:db8:53::10
 """
 
+IGMP_GROUP = "224.0.0.22"
 BATCH = 50  # connections opened at once: below the backlog of a server
 
 
@@ -267,10 +268,10 @@ class Trial:
     # --- the connection table -----------------------------------------------------------------------
 
     def no_entries(self, when: str = "") -> None:
-        """The table must be empty."""
+        """The table must be empty, but for the stack's own reports of group membership."""
         if self.lab.conntrack_count():
-            lines = [entry.line for entry in self.lab.entries()]
-            if lines or self.lab.conntrack_count():
+            lines = [entry.line for entry in self.lab.entries() if entry.dst != IGMP_GROUP]
+            if lines:
                 self.wrong.append(f"entries {when}: " + "\n    ".join(lines[:6]))
 
     def entries(self, where: Callable[[Entry], bool] = lambda _: True) -> list[Entry]:
