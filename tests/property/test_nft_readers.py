@@ -11,6 +11,7 @@ from pathlib import Path
 
 from notrack.ruleset.nft.catalogue import words
 from notrack.ruleset.nft.json_reader import read_json
+from notrack.ruleset.nft.lower import lowered
 from notrack.ruleset.nft.reader import read, read_rule
 from notrack.ruleset.nft.writer import write
 from notrack.text.diagnostic import Diagnostic, Rejected
@@ -101,6 +102,7 @@ def test_no_text_makes_the_reader_fall_over() -> None:
         tree, found = read(text)
         assert all(isinstance(fault, Diagnostic) and fault.span is not None for fault in found)
         again, _ = read(write(tree))
+        lowered(tree)
         if not found:
             assert again == tree, text
 
@@ -183,6 +185,7 @@ def test_no_json_makes_the_reader_fall_over() -> None:
         tree, found = read_json(text)
         whole += not found
         write(tree)
+        lowered(tree)
     assert 0 < whole < INPUTS
 
 

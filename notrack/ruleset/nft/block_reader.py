@@ -136,7 +136,7 @@ def base(cursor: Cursor) -> t.Base:
     cursor.expect("type")
     kind = cursor.one_of(c.CHAIN_TYPES, "a chain type (filter, nat, route)")
     cursor.expect("hook")
-    hook = cursor.one_of(frozenset().union(*c.HOOKS.values()), "a hook")
+    hook = cursor.one_of(c.ALL_HOOKS, "a hook")
     devices: t.Expression | None = None
     if cursor.accept("device"):
         devices = e.concatenation(cursor, fields=False)

@@ -107,6 +107,7 @@ HOOKS: dict[str, frozenset[str]] = {
     "bridge": words("prerouting input forward output postrouting"),
     "netdev": words("ingress egress"),
 }
+ALL_HOOKS: frozenset[str] = frozenset().union(*HOOKS.values())
 PRIORITIES: dict[str, int] = {
     "raw": -300,
     "mangle": -150,

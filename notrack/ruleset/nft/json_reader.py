@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 from notrack.ruleset.nft import tree as t
+from notrack.ruleset.nft.catalogue import ALL_HOOKS, CHAIN_TYPES
 from notrack.ruleset.nft.json_expression import Malformed, elements, expression, seconds, single
 from notrack.ruleset.nft.json_shape import well_formed
 from notrack.ruleset.nft.json_statement import statement, words
@@ -177,6 +178,8 @@ def _chain(body: dict[str, Any]) -> t.Chain:
             devices = (
                 t.SetLiteral(elements(found, True)) if isinstance(found, list) else t.Value(str(found), True)
             )
+        if body["type"] not in CHAIN_TYPES or body["hook"] not in ALL_HOOKS:
+            raise Malformed("an unknown type of chain, or hook")
         base = t.Base(body["type"], body["hook"], t.Priority(int(body["prio"])), devices)
     policy = t.Value(body["policy"]) if "policy" in body else None
     return t.Chain(body["name"], (), base, policy, body.get("comment"), handle=body.get("handle"))

@@ -1,9 +1,10 @@
-"""Whether a node made from JSON holds what its class says: text where text belongs, numbers where numbers do."""
+"""Whether a node made from JSON holds what its class says: text where text belongs, numbers likewise."""
 
 from __future__ import annotations
 
 import dataclasses
 import functools
+from typing import Any
 
 from notrack.ruleset.nft import tree as t
 
@@ -12,12 +13,13 @@ def well_formed(node: object) -> bool:
     """Whether every field of the node, and of the nodes in it, holds a value of its declared kind."""
     if not isinstance(node, t.Node):
         return False
-    return all(_fits(getattr(node, name), kinds) for name, kinds in _kinds(type(node)))
+    cls: type = type(node)
+    return all(_fits(getattr(node, name), kinds) for name, kinds in _kinds(cls))
 
 
 @functools.cache
-def _kinds(cls: type[t.Node]) -> tuple[tuple[str, frozenset[str]], ...]:
-    """The fields of a class, each with the kinds of its annotation: `str`, `int`, `None`, `tuple[str, ...]`."""
+def _kinds(cls: Any) -> tuple[tuple[str, frozenset[str]], ...]:
+    """The fields of a class, each with the kinds of its annotation: `str`, `int`, `tuple[str, ...]`."""
     found = []
     for field in dataclasses.fields(cls):
         if field.name != "span":

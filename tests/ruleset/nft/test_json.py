@@ -73,7 +73,8 @@ def test_json_and_text_give_the_same_tree_where_they_hold_the_same(lab) -> None:
         "table inet filter {\n\tset ports {\n\t\ttype inet_service\n\t\tflags interval\n"
         "\t\telements = { 22, 80-90 }\n\t}\n"
         '\n\tchain input {\n\t\ttype filter hook input priority 5; policy drop;\n\t\tiifname "lo" accept\n'
-        '\t\tct state established,related accept\n\t\ttcp dport @ports counter packets 0 bytes 0 accept comment "x"\n'
+        "\t\tct state established,related accept\n"
+        '\t\ttcp dport @ports counter packets 0 bytes 0 accept comment "x"\n'
         "\t\tudp dport 53 notrack\n\t}\n}\n"
     )
     assert read_json(lab.load(text, "-j").listing)[0] == read(text)[0]

@@ -1,0 +1,216 @@
+"""An nft ruleset as chains of the core: what is in force once its commands have run.
+
+Tables of arp and bridge see no IP hook and are left out; netdev chains hang before all IP hooks and are
+kept. A statement that is not understood is an `Unknown` action, one that only may match a `Fact`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from notrack.packets.address import Family
+from notrack.ruleset import core
+from notrack.ruleset.nft import tree as t
+from notrack.ruleset.nft.action_lowering import action, ends, verdict_action
+from notrack.ruleset.nft.catalogue import priority_number
+from notrack.ruleset.nft.match_lowering import (
+    Context,
+    Sets,
+    fact,
+    is_fixed,
+    key_literals,
+    match_literals,
+    uses,
+)
+from notrack.ruleset.nft.state import TableState, in_force
+from notrack.ruleset.nft.statement_writer import rule_text, statement_text
+from notrack.ruleset.nft.variables import expanded, spliced
+from notrack.text.diagnostic import Diagnostic
+
+_FAMILIES = {
+    "ip": frozenset({Family.IPV4}),
+    "ip6": frozenset({Family.IPV6}),
+    "inet": frozenset(Family),
+    "netdev": frozenset(Family),
+}
+_MAY_FAIL = (t.Limit, t.Quota, t.ConnectionLimit, t.Meter)
+_KEEPS = ("ct timeout", "ct expectation", "synproxy")
+
+
+def lowered(ruleset: t.Ruleset) -> tuple[core.Ruleset, tuple[Diagnostic, ...]]:
+    """The core of a ruleset, variables and includes put in; errors for variables that nothing defines."""
+    whole, diagnostics = expanded(ruleset)
+    tables = [_table(state) for state in in_force(whole) if state.family in _FAMILIES]
+    return core.Ruleset(tuple(tables)), diagnostics
+
+
+def _table(state: TableState) -> core.Table:
+    chains: list[core.Chain] = []
+    for chain in state.chains.values():
+        rules = [made for rule in state.rules.get(chain.name, ()) for made in rule_lowered(rule, state.sets)]
+        origin = core.Origin(chain.span, f"chain {chain.name}")
+        for base in _bases(state.family, chain) or (None,):
+            name = f"{chain.name} on {base.device}" if base and base.device else chain.name
+            chains.append(core.Chain(name, tuple(rules), base, origin))
+    place = core.Origin(state.table.span if state.table else None, f"table {state.family} {state.name}")
+    families = _FAMILIES[state.family]
+    return core.Table(f"{state.family} {state.name}", families, tuple(chains), _keepers(state), place)
+
+
+def _keepers(state: TableState) -> tuple[core.Keeper, ...]:
+    found: list[core.Keeper] = []
+    for item in state.objects:
+        if isinstance(item, t.CtHelper):
+            found.append(core.Keeper(f"ct helper {item.name}", core.Origin(item.span)))
+        elif isinstance(item, t.Object) and item.kind in _KEEPS:
+            found.append(core.Keeper(f"{item.kind} {item.name}", core.Origin(item.span)))
+    for named in state.sets.values():
+        if any(isinstance(part, t.ConnectionLimit) for part in named.statements):
+            found.append(core.Keeper(f"ct count in set {named.name}", core.Origin(named.span)))
+    return tuple(found)
+
+
+def _bases(family: str, chain: t.Chain) -> tuple[core.Base, ...]:
+    """One base for each device of an ingress chain, one otherwise; none for a chain that is none."""
+    if chain.base is None:
+        return ()
+    number = priority_number(family, chain.base.priority.name, chain.base.priority.offset)
+    hook, kind = core.Hook(chain.base.hook), core.ChainType(chain.base.type)
+    dropping = isinstance(chain.policy, t.Value) and chain.policy.text == "drop"
+    policy = core.Verdict.DROP if dropping else core.Verdict.ACCEPT
+    return tuple(
+        core.Base(hook, number or 0, kind, policy, device) for device in _devices(chain.base.devices)
+    )
+
+
+def _devices(devices: t.Expression | None) -> tuple[str | None, ...]:
+    match devices:
+        case t.Value(text=text):
+            return (text,)
+        case t.SetLiteral(elements=elements):
+            keys = [element.key for element in spliced(elements)]
+            return tuple(key.text for key in keys if isinstance(key, t.Value)) or (None,)
+    return (None,)
+
+
+def rule_lowered(rule: t.Rule, sets: Sets) -> tuple[core.Rule, ...]:
+    """The rules of the core, one or several of the same origin, that do what the rule does."""
+    making = _Making(sets, core.Origin(rule.span, rule_text(rule)))
+    for statement in rule.statements:
+        if making.ended:
+            break
+        making.take(statement)
+    if not making.ended and (making.actions or not making.rules):
+        making.emit()
+    return tuple(making.rules)
+
+
+@dataclass(slots=True)
+class _Making:
+    """A rule of nft on its way: what it has asked for, and what it does then."""
+
+    sets: Sets
+    origin: core.Origin
+    guard: core.Guard = ()
+    actions: list[core.Action] = field(default_factory=list)
+    rules: list[core.Rule] = field(default_factory=list)
+    ended: bool = False
+
+    def take(self, statement: t.Node) -> None:
+        context = Context(self.sets, self.guard)
+        match statement:
+            case t.Match():
+                self.ask(match_literals(statement, context))
+            case t.Vmap():
+                self.branch(statement, context)
+            case t.Verdict():
+                made = verdict_action(statement)
+                self.do(made if made is not None else core.Log("continue"))
+            case t.ObjectReference(kind="limit" | "quota"):
+                self.ask((fact(statement),))
+            case t.Update(statements=inner) if inner:
+                self.ask((_may_fail(statement),))
+            case t.Xt(kind="match"):
+                self.ask((core.Fact(statement_text(statement), tracking=True),))
+            case _ if isinstance(statement, _MAY_FAIL):
+                self.ask((_may_fail(statement),))
+            case _:
+                self.do(action(statement))
+
+    def ask(self, literals: core.Guard) -> None:
+        if self.actions:
+            self.emit()
+        self.guard += literals
+
+    def do(self, made: core.Action) -> None:
+        self.actions.append(made)
+        if ends(made):
+            self.emit()
+            self.ended = True
+
+    def emit(self) -> None:
+        self.rules.append(core.Rule(self.guard, tuple(self.actions), self.origin))
+        self.actions.clear()
+
+    def branch(self, statement: t.Vmap, context: Context) -> None:
+        """One rule for each verdict; behind the map a rule goes on for `continue` alone."""
+        if self.actions:
+            self.emit()
+        elements = _verdicts(statement.table, context)
+        if elements is None:
+            unknown = core.Unknown(statement_text(statement), tracking=uses(statement, t.Ct))
+            self.rules.append(core.Rule((*self.guard, fact(statement)), (unknown,), self.origin))
+            self.guard += (fact(statement),)
+            return
+        groups: dict[t.Expression | None, list[t.Expression]] = {}
+        for element in elements:
+            groups.setdefault(element.data, []).append(element.key)
+        goes_on: list[core.Guard] = []
+        for data, keys in groups.items():
+            made = verdict_action(data) if isinstance(data, t.Verdict) else None
+            for guard in _key_guards(statement.key, tuple(keys), elements, context):
+                if made is None:
+                    goes_on.append(guard)
+                else:
+                    self.rules.append(core.Rule(self.guard + guard, (made,), self.origin))
+        if goes_on:
+            self.guard += goes_on[0] if len(goes_on) == 1 else (core.OneOf(tuple(goes_on)),)
+        else:
+            self.ended = True
+
+
+def _may_fail(statement: t.Node) -> core.Fact:
+    tracking = uses(statement, t.Ct) or uses(statement, t.ConnectionLimit)
+    return core.Fact(statement_text(statement), tracking=tracking)
+
+
+def _verdicts(table: t.Expression, context: Context) -> tuple[t.Element, ...] | None:
+    match table:
+        case t.SetLiteral(elements=elements):
+            return elements
+        case t.SetReference(name=name):
+            named = context.sets.get(name)
+            return named.elements if named is not None and is_fixed(named) else None
+    return None
+
+
+def _key_guards(
+    key: t.Expression, keys: tuple[t.Expression, ...], elements: tuple[t.Element, ...], context: Context
+) -> list[core.Guard]:
+    """The guards under which one of the keys is found; `*` is found where no other key is."""
+    plain = tuple(part for part in keys if not isinstance(part, t.Wildcard))
+    others = tuple(element.key for element in elements if not isinstance(element.key, t.Wildcard))
+    guards: list[core.Guard] = []
+    if plain:
+        guards.append(_one_of(key, plain, context, False))
+    if len(plain) < len(keys):
+        guards.append(_one_of(key, others, context, True) if others else ())
+    return guards
+
+
+def _one_of(key: t.Expression, keys: tuple[t.Expression, ...], context: Context, negated: bool) -> core.Guard:
+    made = key_literals(key, keys, context, negated)
+    if made is not None:
+        return made
+    literal = t.SetLiteral(tuple(t.Element(part) for part in keys))
+    return (fact(t.Match(key, literal), negated),)
