@@ -1,19 +1,19 @@
-"""From decisions to legs: what each hook must do so that the decisions come true."""
+"""The legs of filter: what passes INPUT, FORWARD and OUTPUT, so that the decisions come true."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 
 from notrack.packets.address import Family
 from notrack.packets.intervals import IntervalSet
-from notrack.plan.box import ICMP_TYPES, PORTS, REACH_LOCAL, TCP, Box, Flags, absorb, icmp_protocol, shared
-from notrack.plan.decisions import Claim
+from notrack.plan.box import ICMP_TYPES, PORTS, Box, Flags, absorb, icmp_protocol
 from notrack.plan.flow import Decision
-from notrack.plan.ground import Ground, groups, local_groups
-from notrack.plan.leg import ACCEPT, DROP, KEEP, UNTRACK, Action, Hook, Leg, Stage, State, Verb
-from notrack.plan.paths import narrowed, site_origin
-from notrack.site.model import Block, Default, Origin, Peer
+from notrack.plan.frame import Frame
+from notrack.plan.ground import groups, local_groups
+from notrack.plan.leg import ACCEPT, Action, Hook, Leg, Stage, State, Verb
+from notrack.plan.limits import is_limited, limit_legs
+from notrack.plan.paths import site_origin
+from notrack.site.model import Default, Peer
 
 # ICMP errors that every flow needs, and what IPv6 cannot live without (RFC 792, 4443, 4861, 2710, 3810).
 _ERRORS = {
@@ -22,103 +22,6 @@ _ERRORS = {
 }
 _NEIGHBOURS = IntervalSet.of([(130, 136), (143, 143)])
 _IGMP = 2
-
-
-@dataclass(frozen=True, slots=True)
-class Frame:
-    """What the legs of one family are made from. `tracking`: whether anything there needs tracking.
-
-    `others`: whether rules of others stay, which may turn tracking on and translate.
-    """
-
-    ground: Ground
-    decisions: tuple[Decision, ...]
-    claims: tuple[Claim, ...]
-    translated: int  # the first so many claims are translation's
-    tracking: bool
-    others: bool
-
-    @property
-    def family(self) -> Family:
-        return self.ground.family
-
-    @property
-    def untracked(self) -> list[Decision]:
-        return [d for d in self.decisions if not d.tracked]
-
-    def essential(self, what: str) -> tuple[Origin, ...]:
-        return (Origin("always", what, site_origin(self.ground, what).span),)
-
-
-def raw_legs(frame: Frame) -> Iterator[Leg]:
-    """RAW_IN and RAW_OUT: blocks, what stays tracked, loopback, what is untracked."""
-    family = frame.family
-    blocks = [d for d in frame.ground.declarations if isinstance(d, Block)]
-    if any(not block.devices for block in blocks):
-        lo = Box(family, devices=("lo",))
-        yield Leg(Hook.RAW_IN, Stage.LOOPBACK_FIRST, lo, KEEP, frame.essential("loopback"))
-    for block in blocks:
-        box = Box(family, source=narrowed(block.peers, family), devices=block.devices)
-        yield Leg(Hook.RAW_IN, Stage.BLOCK, box, DROP, (block.origin,))
-    if not (frame.tracking or frame.others) or not frame.untracked:
-        return
-    untrack = [*_loopback(frame), *_untracking(frame)]
-    yield from _keeping(frame, untrack)
-    yield from untrack
-
-
-def _loopback(frame: Frame) -> Iterator[Leg]:
-    """Loopback, whole; a packet untracked in OUTPUT stays so when it comes in.
-
-    Where others have rules they may translate what this host sends to its own addresses (Docker, kube-proxy),
-    and an untracked packet is never translated: there only what the site untracks is untracked on loopback.
-    """
-    lo = ("lo",)
-    if not frame.others:
-        whole = Box(frame.family, out_devices=lo)
-        yield Leg(Hook.RAW_OUT, Stage.LOOPBACK, whole, UNTRACK, frame.essential("loopback"))
-        return
-    for decision in frame.untracked:
-        for box in decision.flow.paths.raw_in:
-            if box.reach == REACH_LOCAL:
-                origin = (decision.flow.origin,)
-                yield Leg(Hook.RAW_OUT, Stage.LOOPBACK, box.but(out_devices=lo), UNTRACK, origin)
-
-
-def _untracking(frame: Frame) -> Iterator[Leg]:
-    for decision in frame.untracked:
-        flow = decision.flow
-        for hook, boxes in ((Hook.RAW_IN, flow.paths.raw_in), (Hook.RAW_OUT, flow.paths.raw_out)):
-            for box in boxes:
-                yield Leg(hook, Stage.UNTRACK, box, UNTRACK, (flow.origin,))
-
-
-def _keeping(frame: Frame, untrack: list[Leg]) -> Iterator[Leg]:
-    """Claims, where something that is untracked would take their packets."""
-    for index, claim in enumerate(frame.claims):
-        stage = Stage.KEEP_TRANSLATED if index < frame.translated else Stage.KEEP_TRACKED
-        for hook, boxes in ((Hook.RAW_IN, claim.before_in), (Hook.RAW_OUT, claim.before_out)):
-            later = [leg.box for leg in untrack if leg.hook is hook and leg.stage > stage]
-            for box in boxes:
-                if any(shared(box, other) for other in later):
-                    yield Leg(hook, stage, box, KEEP, (claim.origin,))
-
-
-def helper_legs(frame: Frame) -> Iterator[Leg]:
-    """Helpers, assigned before the first packet of a connection is confirmed."""
-    for decision in frame.decisions:
-        flow = decision.flow
-        if flow.declaration is None or not flow.declaration.helper:
-            continue
-        action = Action(Verb.HELPER, helper=flow.declaration.helper)
-        if flow.kind == "client":
-            hook, stage, boxes = Hook.HELPER_OUT, Stage.HELPER_OUT, flow.paths.asking
-        elif flow.kind == "route":
-            hook, stage = Hook.HELPER_IN, Stage.HELPER
-            boxes = tuple(b.but(out_devices=()) for b in flow.paths.passing)
-        else:
-            hook, stage, boxes = Hook.HELPER_IN, Stage.HELPER, flow.paths.raw_in[:1]
-        yield from (Leg(hook, stage, box, action, (flow.origin,)) for box in boxes)
 
 
 def essential_boxes(family: Family) -> list[tuple[str, Box]]:
@@ -132,7 +35,7 @@ def essential_boxes(family: Family) -> list[tuple[str, Box]]:
 
 def input_legs(frame: Frame) -> Iterator[Leg]:
     defaults, family = frame.ground.site.defaults, frame.family
-    yield from _limits(frame, Hook.INPUT)
+    yield from limit_legs(frame, Hook.INPUT)
     if defaults.input is Default.ACCEPT:
         return
     yield Leg(
@@ -145,7 +48,7 @@ def input_legs(frame: Frame) -> Iterator[Leg]:
         yield from _answers_in(frame)
     for decision in frame.decisions:
         flow, paths = decision.flow, decision.flow.paths
-        if _is_limited(decision) or flow.kind == "output":
+        if is_limited(decision) or flow.kind == "output":
             continue
         stage = Stage.REQUEST if flow.kind == "icmp" else Stage.ACCEPT
         yield from (Leg(Hook.INPUT, stage, b, ACCEPT, (flow.origin,)) for b in paths.arriving)
@@ -192,55 +95,6 @@ def _group_membership(frame: Frame) -> Iterator[Leg]:
             yield Leg(Hook.INPUT, Stage.ACCEPT, box, ACCEPT, (declaration.origin,))
 
 
-def tcp_apart(box: Box) -> Iterator[Box]:
-    """A box in two where it holds TCP beside other protocols: only TCP tells an opening packet."""
-    tcp = IntervalSet.single(TCP)
-    yield from (box.but(protocol=part) for part in (box.protocol & tcp, box.protocol - tcp) if part)
-
-
-def _is_limited(decision: Decision) -> bool:
-    return decision.flow.declaration is not None and decision.flow.declaration.rate is not None
-
-
-def opening(decision: Decision, box: Box) -> tuple[Box, frozenset[State]]:
-    """The packets that a rate or a cap counts: new connections where they can be told, else each packet."""
-    if decision.flow.kind == "icmp":
-        return box, frozenset()
-    if decision.tracked:
-        return box, frozenset({State.NEW})
-    if box.protocol == IntervalSet.single(TCP):
-        return box.but(flags=Flags.BARE_SYN), frozenset()
-    return box, frozenset()
-
-
-def _limits(frame: Frame, hook: Hook) -> Iterator[Leg]:
-    """Rates and caps: accepted up to the limit, the rest of an untracked TCP flow as ever, dropped above."""
-    for decision in frame.decisions:
-        flow = decision.flow
-        if flow.declaration is None:
-            continue
-        rate, cap = flow.declaration.rate, flow.declaration.connections
-        boxes = flow.paths.arriving if hook is Hook.INPUT else flow.paths.passing
-        if not decision.tracked:
-            boxes = tuple(piece for whole in boxes for piece in tcp_apart(whole))
-        for box in boxes:
-            counted, states = opening(decision, box)
-            origin = (flow.origin,)
-            if cap is not None:
-                yield Leg(hook, Stage.CAP, counted, DROP, origin, states, connections=cap)
-            if rate is None:
-                continue
-            below, above = (
-                (Stage.REQUEST, Stage.REQUEST_OVER) if flow.kind == "icmp" else (Stage.LIMITED, Stage.OVER)
-            )
-            yield Leg(hook, below, counted, ACCEPT, origin, states, rate=rate)
-            yield Leg(hook, above, counted, DROP, origin, states)
-            if decision.tracked and flow.kind != "icmp":
-                yield Leg(hook, Stage.ACCEPT, box, ACCEPT, origin, frozenset({State.ESTABLISHED}))
-            elif counted != box:
-                yield Leg(hook, Stage.ACCEPT, box.but(flags=Flags.NO_BARE_SYN), ACCEPT, origin)
-
-
 def output_legs(frame: Frame) -> Iterator[Leg]:
     defaults, family = frame.ground.site.defaults, frame.family
     if defaults.output is Default.ACCEPT:
@@ -273,7 +127,7 @@ def _asks_from_either_side(decision: Decision) -> bool:
 
 def forward_legs(frame: Frame) -> Iterator[Leg]:
     site, family = frame.ground.site, frame.family
-    yield from _limits(frame, Hook.FORWARD)
+    yield from limit_legs(frame, Hook.FORWARD)
     forwards = [d for d in frame.decisions if d.flow.paths.passing]
     if site.defaults.forward is Default.ACCEPT or not (forwards or frame.translated):
         return
@@ -284,7 +138,7 @@ def forward_legs(frame: Frame) -> Iterator[Leg]:
         yield Leg(Hook.FORWARD, Stage.STATE, Box(family), ACCEPT, frame.essential("answers"), states)
     for decision in forwards:
         flow = decision.flow
-        if not _is_limited(decision):
+        if not is_limited(decision):
             yield from (
                 Leg(Hook.FORWARD, Stage.ACCEPT, b, ACCEPT, (flow.origin,)) for b in flow.paths.passing
             )

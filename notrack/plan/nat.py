@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 from notrack.packets.intervals import Interval, IntervalSet
 from notrack.plan.box import REACH_LOCAL, TCP, Box, Flags
+from notrack.plan.frame import Frame
 from notrack.plan.leg import ACCEPT, DROP, Action, Hook, Leg, Stage, State, Verb
-from notrack.plan.legs import Frame
 from notrack.plan.paths import mirrored, narrowed, of_traffic, to_own
 from notrack.plan.translation import from_host, is_own, redirected, translated_traffic
 from notrack.site.model import Default, Publish, Redirect, Route, SourceTranslation, Traffic

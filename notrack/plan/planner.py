@@ -10,20 +10,13 @@ from notrack.packets.intervals import EMPTY, Interval, IntervalSet
 from notrack.plan.box import REACH_LOCAL, SCTP, TCP, UDP, Box, witness
 from notrack.plan.decisions import UNDECLARED, by_port, claims_of, decide
 from notrack.plan.flow import Decision, Flow, Paths
+from notrack.plan.frame import Frame
 from notrack.plan.ground import ground, groups, label
 from notrack.plan.leg import Leg
-from notrack.plan.legs import (
-    Frame,
-    forward_legs,
-    fragment_legs,
-    helper_legs,
-    input_legs,
-    last_legs,
-    output_legs,
-    raw_legs,
-)
+from notrack.plan.legs import forward_legs, fragment_legs, input_legs, last_legs, output_legs
 from notrack.plan.nat import nat_legs
 from notrack.plan.paths import flows
+from notrack.plan.raw import helper_legs, raw_legs
 from notrack.plan.translation import SMALLEST_RANGE, Translation, apart, port_range, translations
 from notrack.plan.words import family_word
 from notrack.site.model import Client, Default, Publish, Redirect, Site, SourceTranslation, Tracking
