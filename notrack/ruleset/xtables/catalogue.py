@@ -22,6 +22,8 @@ BOTH = frozenset(Family)
 class Kind(enum.Enum):
     """What a value is. The word in a declaration is the member's name."""
 
+    __hash__ = object.__hash__  # the enum's own is written in Python and takes most of a check's time
+
     ADDRESS = "an address, a name or a prefix, with a length or a mask"
     HOST = "an address or a name"
     RANGE = "two addresses with a dash between"

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 from notrack.packets.address import Family
 from notrack.ruleset.xtables.catalogue import VERDICTS, target_named
+from notrack.ruleset.xtables.checks import Checks
 from notrack.ruleset.xtables.rule_reader import LineReader, Problem
 from notrack.ruleset.xtables.scope import Scope
 from notrack.ruleset.xtables.tree import (
@@ -24,7 +25,6 @@ from notrack.ruleset.xtables.tree import (
     Trivia,
     words_span,
 )
-from notrack.ruleset.xtables.values import Checks
 from notrack.ruleset.xtables.words import split
 from notrack.text.diagnostic import Diagnostic, Severity
 from notrack.text.source import Source, Span
@@ -286,7 +286,7 @@ class _Reader:
         for table in tables:
             known: set[str] = set(VERDICTS) | chains[table.name]
             for line in table.lines:
-                if isinstance(line, Rule):
+                if isinstance(line, Rule) and line.table in (None, table.name):
                     self._check_rule(line, chains[table.name], known)
 
     def _check_rule(self, rule: Rule, chains: set[str], known: set[str]) -> None:

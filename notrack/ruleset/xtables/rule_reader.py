@@ -14,9 +14,9 @@ from typing import Final
 from notrack.packets.address import Family
 from notrack.ruleset.xtables.build import ORDER
 from notrack.ruleset.xtables.catalogue import VERDICTS, OptionForm
+from notrack.ruleset.xtables.checks import Checks
 from notrack.ruleset.xtables.scope import Meaning, Role, Scope
 from notrack.ruleset.xtables.tree import Command, Counters, Match, Option, Place, Rule, Target
-from notrack.ruleset.xtables.values import Checks
 from notrack.ruleset.xtables.words import Words
 from notrack.text.diagnostic import Severity
 from notrack.text.source import Span

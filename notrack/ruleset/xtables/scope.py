@@ -16,6 +16,7 @@ from notrack.ruleset.xtables.catalogue import (
     OptionForm,
     declared,
     match_named,
+    matches,
     target_named,
 )
 
@@ -210,6 +211,10 @@ class Scope:
                 yield slot, form
 
     def _near(self, name: str) -> tuple[str, ...]:
+        """What may have been meant: the match that brings such an option, else an option of a like name."""
+        owners = [match.name for match in matches() if name in match.spelled and match not in self.matches]
+        if owners:
+            return (f"-m {owners[0]} before it",)
         known = [spelling for spelling in _FORMS if spelling.startswith("--")]
         known += [spelling for _, form in self._extension_options() for spelling in form.spellings]
         return tuple(difflib.get_close_matches(name, known, 1))

@@ -23,8 +23,8 @@ Load = Callable[[str, str, str], tuple[str | None, str]]
 
 @pytest.fixture(scope="session")
 def load(tmp_path_factory: pytest.TempPathFactory) -> Load:
-    """`load(text, tool, backend)`: what `tool`-save lists after `tool`-restore of the text in a namespace of its
-    own, without comment lines, or None and the message if it does not load. `tool` is iptables or ip6tables."""
+    """`load(text, tool, backend)`: what `tool`-save lists after `tool`-restore of the text, in a namespace
+    of its own and without comment lines; or None and the message, if the text does not load."""
     if os.geteuid() != 0 or shutil.which("iptables-legacy-restore") is None:
         pytest.skip("needs root and iptables")
     folder = tmp_path_factory.mktemp("load")
