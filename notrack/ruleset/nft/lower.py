@@ -13,6 +13,7 @@ from notrack.ruleset import core
 from notrack.ruleset.nft import tree as t
 from notrack.ruleset.nft.action_lowering import action, ends, verdict_action
 from notrack.ruleset.nft.catalogue import priority_number
+from notrack.ruleset.nft.implied import implied
 from notrack.ruleset.nft.match_lowering import (
     Context,
     Sets,
@@ -129,16 +130,17 @@ class _Making:
             case t.ObjectReference(kind="limit" | "quota"):
                 self.ask((fact(statement),))
             case t.Update(statements=inner) if inner:
-                self.ask((_may_fail(statement),))
+                self.ask((*implied(statement, context), _may_fail(statement)))
             case t.Xt(kind="match"):
                 self.ask((core.Fact(statement_text(statement), tracking=True),))
             case _ if isinstance(statement, _MAY_FAIL):
                 self.ask((_may_fail(statement),))
             case _:
+                self.ask(implied(statement, context))
                 self.do(action(statement))
 
     def ask(self, literals: core.Guard) -> None:
-        if self.actions:
+        if self.actions and literals:
             self.emit()
         self.guard += literals
 

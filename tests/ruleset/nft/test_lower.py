@@ -156,6 +156,22 @@ def test_translations() -> None:
     assert masquerade.kind is core.NatKind.MASQUERADE and masquerade.ports == IntervalSet.of([(1024, 2000)])
 
 
+def test_a_translation_through_a_map_is_for_its_keys_alone() -> None:
+    made = rules(
+        "dnat ip to tcp dport map { 80 : 10.0.0.1, 443 : 10.0.0.2 }\nmeta mark set tcp dport map { 5 : 6 }"
+    )
+    assert [guard for guard, _ in made] == [(V4, TCP, ports((80, 80), (443, 443))), (TCP, ports((5, 5)))]
+
+
+def test_what_nft_asks_before_a_statement_is_asked() -> None:
+    sets = "set seen { type ipv4_addr; flags dynamic; }"
+    body = (
+        "reject with tcp reset\nreject with icmp port-unreachable\ndnat ip6 to fe80::1\nreject\n"
+        "add @seen { ip saddr } accept"
+    )
+    assert [guard for guard, _ in rules(body, sets)] == [(TCP,), (V4,), (V6,), (), (V4,)]
+
+
 def test_what_is_unknown_is_an_unknown_action() -> None:
     tree, _ = read("table ip x {\nchain y {\ntcp dport 5 frob 7\ngizmo\n}\n}\n")
     chain = lowered(tree)[0].tables[0].chain("y")
