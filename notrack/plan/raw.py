@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from notrack.plan.box import REACH_LOCAL, Box, shared
+from notrack.plan.flow import Flow
 from notrack.plan.frame import Frame
 from notrack.plan.leg import DROP, KEEP, UNTRACK, Action, Hook, Leg, Stage, Verb
 from notrack.plan.paths import narrowed
@@ -72,11 +73,16 @@ def helper_legs(frame: Frame) -> Iterator[Leg]:
         if flow.declaration is None or not flow.declaration.helper:
             continue
         action = Action(Verb.HELPER, helper=flow.declaration.helper)
-        if flow.kind == "client":
-            hook, stage, boxes = Hook.HELPER_OUT, Stage.HELPER_OUT, flow.paths.asking
-        elif flow.kind == "route":
-            hook, stage = Hook.HELPER_IN, Stage.HELPER
-            boxes = tuple(b.but(out_devices=()) for b in flow.paths.passing)
-        else:
-            hook, stage, boxes = Hook.HELPER_IN, Stage.HELPER, flow.paths.raw_in[:1]
-        yield from (Leg(hook, stage, box, action, (flow.origin,)) for box in boxes)
+        came, went = _first_packets(flow)
+        yield from (Leg(Hook.HELPER_IN, Stage.HELPER, box, action, (flow.origin,)) for box in came)
+        yield from (Leg(Hook.HELPER_OUT, Stage.HELPER_OUT, box, action, (flow.origin,)) for box in went)
+
+
+def _first_packets(flow: Flow) -> tuple[tuple[Box, ...], tuple[Box, ...]]:
+    """Where connections of a flow begin: in PREROUTING, in OUTPUT, or (a peer) in both."""
+    paths = flow.paths
+    if flow.kind == "route":  # PREROUTING does not know the way out
+        return tuple(box.but(out_devices=()) for box in paths.passing), ()
+    if flow.kind == "peer":
+        return paths.raw_in[:1], paths.asking or paths.leaving[:1]
+    return (paths.raw_in[:1], ()) if paths.arriving else ((), paths.asking)
