@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable, Collection, Mapping
 
-from notrack.packets.diagram import EMPTY, FULL, Diagrams
+from notrack.packets.diagram import EMPTY, Diagrams
 from notrack.packets.intervals import Interval, IntervalSet
 
 
@@ -59,7 +60,9 @@ def _node(store: Diagrams, level: int, cuts: tuple[int, ...], kids: list[int]) -
 
 def assign(store: Diagrams, diagram: int, values: Mapping[int, int]) -> int:
     """What is left of `diagram` when some levels have a known value."""
-    lowest = max(values, default=-1)
+    if not values:
+        return diagram
+    lowest = max(values)
     done: dict[int, int] = {}
 
     def walk(at: int) -> int:
@@ -68,7 +71,7 @@ def assign(store: Diagrams, diagram: int, values: Mapping[int, int]) -> int:
         if at not in done:
             level, cuts, kids = store.nodes[at]
             if level in values:
-                done[at] = walk(next(k for c, k in zip(cuts, kids, strict=True) if values[level] <= c))
+                done[at] = walk(kids[bisect_left(cuts, values[level])])
             else:
                 done[at] = _node(store, level, cuts, _each(kids, walk))
         return done[at]
@@ -185,10 +188,15 @@ def renamed(
     levels: Mapping[int, int],
     values: Callable[[int, Interval], list[Interval]],
 ) -> int:
-    """The set with levels exchanged, and intervals of a (new) level replaced by `values(level, interval)`."""
-    done: dict[int, int] = {EMPTY: EMPTY, FULL: FULL}
+    """The diagram with levels exchanged, intervals of a (new) level replaced by `values(level, interval)`.
+
+    Several levels must not become one; intervals of one level must stay apart from each other.
+    """
+    done: dict[int, int] = {}
 
     def walk(at: int) -> int:
+        if at < 2:
+            return at
         if at not in done:
             level, cuts, kids = store.nodes[at]
             target = levels.get(level, level)

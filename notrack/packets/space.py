@@ -41,6 +41,7 @@ class Space(Diagrams):
         self.domains: dict[Field, Domain] = {field: domain(field, family) for field in Field}
         self.levels: dict[Field, tuple[int, ...]] = {}
         self.names: dict[str, int] = {}
+        self.unknowns: dict[tuple[str, int], int] = {}
         for field in Field:
             if field in BITWISE:
                 self.levels[field] = tuple(self.add_level(1) for _ in range(MARK_BITS))
@@ -84,6 +85,16 @@ class Space(Diagrams):
         if name not in self.names:
             self.names[name] = self.add_level(1)
         return self.literal(self.names[name], IntervalSet.single(1))
+
+    def unknown(self, name: str, top: int) -> int:
+        """The level of a number from 0 to `top` that nobody knows, e.g. a mark restored from elsewhere.
+
+        It is a free fact with many values: `may` and `must` quantify it away.
+        """
+        key = (name, top)
+        if key not in self.unknowns:
+            self.unknowns[key] = self.add_level(top)
+        return self.unknowns[key]
 
     def _bits(self, levels: tuple[int, ...], values: IntervalSet) -> int:
         if not values or not levels:
@@ -133,16 +144,20 @@ class Space(Diagrams):
 
     def may(self, diagram: int) -> int:
         """What may be in the set, whatever the free facts are."""
-        return self.exists(diagram, (), self.names)
+        return questions.exists(self, diagram, self._free_levels())
 
     def must(self, diagram: int) -> int:
         """What is in the set, whatever the free facts are."""
-        return self.for_all(diagram, (), self.names)
+        return questions.for_all(self, diagram, self._free_levels())
+
+    def _free_levels(self) -> set[int]:
+        return {*self.names.values(), *self.unknowns.values()}
 
     def facts(self, diagram: int) -> tuple[str, ...]:
-        """The names of the free facts on which the set rests."""
+        """The names of the free facts and unknown numbers on which the set rests."""
         asked = questions.support(self, diagram)
-        return tuple(name for name, level in self.names.items() if level in asked)
+        unknown = [name for (name, _), level in self.unknowns.items() if level in asked]
+        return (*(name for name, level in self.names.items() if level in asked), *dict.fromkeys(unknown))
 
     def project(self, diagram: int, field: Field) -> IntervalSet:
         """The values that a field (no mark) has in members of the set."""

@@ -1,0 +1,1 @@
+"""The kernel, modelled: hooks, tracking, translation, verdicts. Never knows where rules came from."""

@@ -1,0 +1,307 @@
+"""Chains as functions: for every packet what becomes of it in a chain, computed once for each chain.
+
+A function is a diagram whose leaves are outcomes. The leaf 0 is the commonest outcome, "goes on unchanged".
+Two functions in a row are `compose`d: where the first goes on with changes, the second is asked about the
+changed packet.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from notrack.netfilter.effects import NONE, Effects, Track, Unsure, behind, mark_bits
+from notrack.netfilter.guards import answered, guard_set
+from notrack.netfilter.host import Host
+from notrack.netfilter.translation import nat_effects
+from notrack.packets import questions
+from notrack.packets.diagram import EMPTY, FULL
+from notrack.packets.fields import Field, State
+from notrack.packets.intervals import IntervalSet
+from notrack.packets.space import Space
+from notrack.ruleset.core import (
+    Action,
+    Chain,
+    Hook,
+    Jump,
+    Nat,
+    Notrack,
+    Rule,
+    SetField,
+    SetMark,
+    Table,
+    Template,
+    Unknown,
+    Verdict,
+)
+
+
+class End(enum.Enum):
+    """Why a packet leaves a stretch of its way."""
+
+    ON = "on"  # it goes on
+    RETURN = "return"
+    ACCEPT = "accept"
+    DROP = "drop"
+    REJECT = "reject"
+    STOLEN = "stolen"
+    ELSEWHERE = "elsewhere"  # it does not take this way at all
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    end: End
+    effects: Effects = NONE
+    hook: Hook | None = None  # where it ended, if it did
+
+
+@dataclass(frozen=True, slots=True)
+class Function:
+    """A diagram of outcomes. `changing` holds every leaf of it that goes on with changes (or more)."""
+
+    diagram: int = EMPTY
+    changing: frozenset[int] = frozenset()
+
+
+NOTHING = Function()
+_VERDICTS = {
+    Verdict.ACCEPT: End.ACCEPT,
+    Verdict.DROP: End.DROP,
+    Verdict.REJECT: End.REJECT,
+    Verdict.STOLEN: End.STOLEN,
+    Verdict.RETURN: End.RETURN,
+}
+
+
+class Algebra:
+    """Outcome functions over one space. `before_tracking`: on the way to connection tracking."""
+
+    def __init__(self, space: Space, *, before_tracking: bool) -> None:
+        self.space = space
+        self.before_tracking = before_tracking
+        self._values: dict[int, Outcome] = {}
+
+    def leaf(self, outcome: Outcome) -> int:
+        if outcome == Outcome(End.ON):
+            return EMPTY
+        made = self.space.outcome(outcome)
+        self._values[made] = outcome
+        return made
+
+    def outcome(self, leaf: int) -> Outcome:
+        """The outcome of a leaf, 0 included."""
+        if leaf == EMPTY:
+            return Outcome(End.ON)
+        if leaf not in self._values:
+            value = self.space.value(leaf)
+            assert isinstance(value, Outcome)
+            self._values[leaf] = value
+        return self._values[leaf]
+
+    def constant(self, outcome: Outcome, where: int = FULL) -> Function:
+        """The outcome for the packets of a set; others go on unchanged."""
+        made = self.leaf(outcome)
+        if made == EMPTY:
+            return NOTHING
+        return Function(
+            self.space.meet(where, made), frozenset((made,)) if outcome.end is End.ON else frozenset()
+        )
+
+    def within(self, where: int, function: Function) -> Function:
+        """The function for the packets of a set; others go on unchanged."""
+        return Function(self.space.meet(where, function.diagram), function.changing)
+
+    def compose(self, first: Function, second: Function) -> Function:
+        """The first function, and the second for what goes on."""
+        space = self.space
+        if first.diagram == EMPTY:
+            return second
+        if second.diagram == EMPTY:
+            return first
+        if not first.changing:
+            return Function(space.join(first.diagram, second.diagram), second.changing)
+        parts: list[int] = []
+        changing = set(second.changing)
+        for leaf in sorted(first.changing, reverse=True):
+            region = self.where(first.diagram, frozenset((leaf,)))
+            if region == EMPTY:
+                continue
+            after = self.after(self.outcome(leaf).effects, second)
+            parts.append(space.meet(region, space.join(after.diagram, leaf)))
+            changing |= after.changing | {leaf}
+        done = questions.outcomes(space, first.diagram, lambda at: EMPTY if at in first.changing else at)
+        # regions of `parts` and of `done` are apart; what neither names goes on unchanged
+        region = self.where(first.diagram, first.changing)
+        rest = space.minus(space.join(done, second.diagram), region)
+        return Function(space.first([*parts, rest]), frozenset(changing))
+
+    def where(self, diagram: int, leaves: frozenset[int]) -> int:
+        """The set of packets whose outcome is one of these leaves, none of which is 0."""
+        return questions.outcomes(self.space, diagram, lambda at: int(at in leaves))
+
+    def after(self, effects: Effects, function: Function) -> Function:
+        """A function of the changed packet as one of the packet before, the changes added to its outcomes."""
+        moved = behind(self.space, function.diagram, effects, before_tracking=self.before_tracking)
+        changing: set[int] = set()
+
+        def added(leaf: int) -> int:
+            old = self.outcome(leaf)
+            made = self.leaf(Outcome(old.end, effects.then(old.effects), old.hook))
+            if old.end is End.ON and made != EMPTY:
+                changing.add(made)
+            return made
+
+        return Function(questions.outcomes(self.space, moved, added), frozenset(changing))
+
+    def compose_all(self, functions: Sequence[Function]) -> Function:
+        """Many in a row, as a balanced tree."""
+        row = list(functions) or [NOTHING]
+        while len(row) > 1:
+            pairs = zip(row[::2], row[1::2], strict=False)
+            row = [self.compose(a, b) for a, b in pairs] + (row[-1:] if len(row) % 2 else [])
+        return row[0]
+
+    def ended(self, function: Function, change: Callable[[Outcome], Outcome]) -> Function:
+        """The function with each outcome replaced, "goes on unchanged" among them."""
+        changing: set[int] = set()
+
+        def replaced(leaf: int) -> int:
+            new = change(self.outcome(leaf))
+            made = self.leaf(new)
+            if new.end is End.ON and made != EMPTY:
+                changing.add(made)
+            return made
+
+        diagram = questions.outcomes(self.space, function.diagram, replaced)
+        default = replaced(EMPTY)
+        if default != EMPTY:
+            free = self.space.complement(questions.outcomes(self.space, function.diagram, lambda _: FULL))
+            diagram = self.space.join(diagram, self.space.meet(free, default))
+        return Function(diagram, frozenset(changing))
+
+
+class Chains:
+    """Compiles the chains of one table, each once, for one hook's circumstances.
+
+    `answers`: as functions of a packet, of what becomes of its answer (every guard with its ends exchanged).
+    """
+
+    def __init__(
+        self, algebra: Algebra, table: Table, hook: Hook, host: Host, *, answers: bool = False
+    ) -> None:
+        self.answers = answers
+        self.algebra = algebra
+        self.space = algebra.space
+        self.table = table
+        self.hook = hook
+        self.host = host
+        self._chains = {chain.name: chain for chain in table.chains}
+        self._made: dict[str, Function] = {}
+        self._bases: dict[str, Function] = {}
+        self._open: list[str] = []
+
+    def base(self, chain: Chain) -> Function:
+        """What a base chain does: accepted packets go on, dropped ones end here."""
+        if chain.name not in self._bases:
+            self._bases[chain.name] = self._settled(chain)
+        return self._bases[chain.name]
+
+    def _settled(self, chain: Chain) -> Function:
+        assert chain.base is not None
+        policy = _VERDICTS[chain.base.policy]
+
+        def settled(old: Outcome) -> Outcome:
+            end = policy if old.end in (End.ON, End.RETURN) else old.end
+            if end is End.ACCEPT:
+                return Outcome(End.ON, old.effects)
+            return Outcome(end, old.effects, self.hook)
+
+        return self.algebra.ended(self._rules(chain), settled)
+
+    def _called(self, name: str) -> Function:
+        """What a chain does to those who jump to it; one that is not there or calls itself is left at once.
+
+        The kernel refuses both.
+        """
+        if name not in self._chains or name in self._open:
+            return NOTHING
+        if name not in self._made:
+            body = self._rules(self._chains[name])
+            self._made[name] = self.algebra.ended(
+                body, lambda old: Outcome(End.ON, old.effects) if old.end is End.RETURN else old
+            )
+        return self._made[name]
+
+    def _rules(self, chain: Chain) -> Function:
+        self._open.append(chain.name)
+        try:
+            return self.algebra.compose_all([self._rule(rule) for rule in chain.rules])
+        finally:
+            self._open.pop()
+
+    def _rule(self, rule: Rule) -> Function:
+        does = self.algebra.compose_all([self._action(action) for action in rule.actions])
+        if does.diagram == EMPTY:
+            return NOTHING
+        guard = answered(rule.guard, self.space.family) if self.answers else rule.guard
+        return self.algebra.within(guard_set(self.space, guard), does)
+
+    def _action(self, action: Action) -> Function:
+        algebra = self.algebra
+        if isinstance(action, Verdict):
+            return algebra.constant(Outcome(_VERDICTS[action], hook=None))
+        if isinstance(action, Jump):
+            target = self._called(action.chain)
+            return self._gone(target) if action.goto else target
+        if isinstance(action, Notrack):
+            bare = self.space.among(Field.STATE, State.INVALID)
+            return algebra.constant(Outcome(End.ON, Effects(Track.UNTRACKED)), bare)
+        if isinstance(action, Template):
+            return self._template(action)
+        if isinstance(action, SetMark):
+            return algebra.constant(Outcome(End.ON, mark_effects(action)))
+        if isinstance(action, SetField):
+            return algebra.constant(Outcome(End.ON, self._facing(field_effects(action))))
+        if isinstance(action, Nat):
+            effects = nat_effects(action, self.host, self.space.family, self.hook)
+            return algebra.constant(Outcome(End.ACCEPT, self._facing(effects)))
+        if isinstance(action, Unknown):
+            return self._unknown(action)
+        return NOTHING
+
+    def _facing(self, effects: Effects) -> Effects:
+        return effects.mirrored() if self.answers else effects
+
+    def _gone(self, target: Function) -> Function:
+        """A goto: what would come back leaves this chain too."""
+        return self.algebra.ended(
+            target, lambda old: Outcome(End.RETURN, old.effects) if old.end is End.ON else old
+        )
+
+    def _template(self, action: Template) -> Function:
+        if not self.algebra.before_tracking:
+            return NOTHING
+        states = [State.INVALID, State.UNTRACKED] if action.overrides else [State.INVALID]
+        bare = self.space.among(Field.STATE, IntervalSet.of((state, state) for state in states))
+        return self.algebra.constant(Outcome(End.ON, Effects(Track.TEMPLATE, action.what)), bare)
+
+    def _unknown(self, action: Unknown) -> Function:
+        ends, accepts = (self.space.free(name) for name in unknown_facts(action))
+        accept = self.algebra.constant(Outcome(End.ACCEPT), self.space.meet(ends, accepts))
+        drop = self.algebra.constant(Outcome(End.DROP), self.space.minus(ends, accepts))
+        return self.algebra.compose(accept, drop)
+
+
+def unknown_facts(action: Unknown) -> tuple[str, str]:
+    """The two facts on which an action rests that was not understood."""
+    return f"`{action.text}` ends the chain", f"`{action.text}` accepts"
+
+
+def mark_effects(action: SetMark) -> Effects:
+    return Effects(marks=((action.field, mark_bits(action)),))
+
+
+def field_effects(action: SetField) -> Effects:
+    value = action.value if action.value is not None else Unsure(action.what)
+    return Effects(fields=((action.field, value),))

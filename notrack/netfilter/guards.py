@@ -1,0 +1,144 @@
+"""What a guard says: as a set of packets, and of one packet."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from notrack.packets.address import Family
+from notrack.packets.diagram import EMPTY, FULL
+from notrack.packets.fields import ICMP_PROTOCOL, MIRROR, PORT_PROTOCOLS, Field, Fragment, domain, icmp_answer
+from notrack.packets.intervals import IntervalSet
+from notrack.packets.space import Space
+from notrack.ruleset.core import Among, Fact, Guard, Literal, Masked, Never, OneOf
+
+Truth = Callable[[str], bool]
+_HEADED = IntervalSet(((Fragment.WHOLE, Fragment.FIRST),))
+_TCP = IntervalSet.single(6)
+
+
+def presence(field: Field, family: Family) -> dict[Field, IntervalSet]:
+    """What a packet must be for the field to be there at all; a match on an absent field never holds."""
+    if field in (Field.SOURCE_PORT, Field.DESTINATION_PORT):
+        return {Field.PROTOCOL: PORT_PROTOCOLS, Field.FRAGMENT: _HEADED}
+    if field is Field.FLAGS:
+        return {Field.PROTOCOL: _TCP, Field.FRAGMENT: _HEADED}
+    if field in (Field.ICMP_TYPE, Field.ICMP_CODE):
+        return {Field.PROTOCOL: IntervalSet.single(ICMP_PROTOCOL[family]), Field.FRAGMENT: _HEADED}
+    if field is Field.MAC:
+        return {Field.MAC: IntervalSet(((0, (1 << 48) - 1),))}
+    return {}
+
+
+def fields_of(guard: Guard) -> set[Field]:
+    """Every header field that a guard asks for."""
+    found: set[Field] = set()
+    for literal in guard:
+        if isinstance(literal, Among | Masked):
+            found.add(literal.field)
+        elif isinstance(literal, OneOf):
+            for inner in literal.guards:
+                found |= fields_of(inner)
+    return found
+
+
+def answered(guard: Guard, family: Family) -> Guard:
+    """The guard that holds for a packet where `guard` holds for its answer: the ends exchanged."""
+    return tuple(_answered(literal, family) for literal in guard)
+
+
+def _answered(literal: Literal, family: Family) -> Literal:
+    if isinstance(literal, OneOf):
+        return OneOf(tuple(answered(inner, family) for inner in literal.guards), literal.negated)
+    if not isinstance(literal, Among):
+        return literal
+    if literal.field is Field.ICMP_TYPE:
+        kinds = [icmp_answer(kind, family) for low, high in literal.values for kind in range(low, high + 1)]
+        return Among(literal.field, IntervalSet.of((kind, kind) for kind in kinds), literal.negated)
+    return Among(MIRROR.get(literal.field, literal.field), literal.values, literal.negated)
+
+
+def guard_set(space: Space, guard: Guard) -> int:
+    """The packets for which the guard holds. Free facts are free in the result.
+
+    Literals on plain fields become one node each; only the rest needs `meet`.
+    """
+    cube: dict[Field, IntervalSet] = {}
+    others: list[Literal] = []
+    for literal in guard:
+        if isinstance(literal, Among) and space.levels[literal.field]:
+            _narrow(cube, _positive(literal, space.family), space.family)
+        else:
+            others.append(literal)
+    result = space.cube(cube)
+    for literal in others:
+        if result == EMPTY:
+            return EMPTY
+        result = space.meet(_literal_set(space, literal), result)
+    return result
+
+
+def _positive(literal: Among, family: Family) -> dict[Field, IntervalSet]:
+    """A literal as allowed values of fields, those that the field's presence asks for among them."""
+    values = literal.values
+    if literal.negated:
+        values = domain(literal.field, family).whole - values
+    needed = presence(literal.field, family)
+    inner = needed.get(literal.field)
+    return needed | {literal.field: values & inner if inner is not None else values}
+
+
+def _narrow(cube: dict[Field, IntervalSet], more: Mapping[Field, IntervalSet], family: Family) -> None:
+    for field, values in more.items():
+        before = cube.get(field)
+        cube[field] = values & (before if before is not None else domain(field, family).whole)
+
+
+def _literal_set(space: Space, literal: Literal) -> int:
+    if isinstance(literal, Among):
+        inside = space.among(literal.field, literal.values)
+        return space.complement(inside) if literal.negated else inside
+    if isinstance(literal, Masked):
+        inside = space.masked(literal.field, literal.mask, literal.value)
+        return space.complement(inside) if literal.negated else inside
+    if isinstance(literal, Fact):
+        inside = space.free(literal.name)
+        return space.complement(inside) if literal.negated else inside
+    if isinstance(literal, Never):
+        return EMPTY
+    union = space.first([guard_set(space, inner) for inner in literal.guards])
+    if not literal.negated:
+        return union
+    return space.minus(_present(space, literal), union)
+
+
+def _present(space: Space, literal: OneOf) -> int:
+    result = FULL
+    for field in sorted(set().union(*(fields_of(inner) for inner in literal.guards)), key=lambda f: f.value):
+        result = space.meet(space.cube(presence(field, space.family)), result)
+    return result
+
+
+def holds(guard: Guard, values: Mapping[Field, int], family: Family, truth: Truth) -> bool:
+    """Whether the guard holds for one packet; `truth` says whether a named fact does."""
+    return all(_holds(literal, values, family, truth) for literal in guard)
+
+
+def _holds(literal: Literal, values: Mapping[Field, int], family: Family, truth: Truth) -> bool:
+    if isinstance(literal, Among):
+        return _there(literal.field, values, family) and (
+            (values[literal.field] in literal.values) != literal.negated
+        )
+    if isinstance(literal, Masked):
+        return (values[literal.field] & literal.mask == literal.value) != literal.negated
+    if isinstance(literal, Fact):
+        return truth(literal.name) != literal.negated
+    if isinstance(literal, Never):
+        return False
+    if any(holds(inner, values, family, truth) for inner in literal.guards):
+        return not literal.negated
+    asked = set().union(*(fields_of(inner) for inner in literal.guards))
+    return literal.negated and all(_there(field, values, family) for field in asked)
+
+
+def _there(field: Field, values: Mapping[Field, int], family: Family) -> bool:
+    return all(values[other] in allowed for other, allowed in presence(field, family).items())

@@ -1,0 +1,279 @@
+"""The kernel's way with all packets at once: for every packet of a way what becomes of it, exactly."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+from notrack.netfilter import tracking, ways
+from notrack.netfilter.chains import NOTHING, Algebra, Chains, End, Function, Outcome
+from notrack.netfilter.effects import Effects, Track
+from notrack.netfilter.host import UNKNOWN_HOST, Host
+from notrack.netfilter.ways import STAGES, Mounted, Stage, Way
+from notrack.packets import questions
+from notrack.packets.address import Family
+from notrack.packets.budget import Budget
+from notrack.packets.diagram import EMPTY
+from notrack.packets.fields import MIRROR, Field, Fragment, State
+from notrack.packets.packet import Packet
+from notrack.packets.packet_set import PacketSet
+from notrack.packets.space import Space
+from notrack.packets.witness import leaf as reached_leaf
+from notrack.ruleset.core import Hook, Ruleset
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """What becomes of all packets of one way.
+
+    Packets are as they come in (or leave the sender), but for their state: that is the one which rules see
+    behind connection tracking, UNTRACKED where a rule made it so or tracking is off.
+    """
+
+    way: Way
+    algebra: Algebra
+    domain: int  # the packets that take the way, each with every state that it may have
+    function: Function
+
+    @property
+    def packets(self) -> PacketSet:
+        """All packets that take this way."""
+        return self._set(self.domain)
+
+    def accepted(self) -> PacketSet:
+        """The packets that come to the end of the way."""
+        return self.where(lambda outcome: outcome.end is End.ON)
+
+    def ended(self, end: End, hook: Hook | None = None) -> PacketSet:
+        """The packets that end in one manner, at one hook or at any."""
+        return self.where(lambda outcome: outcome.end is end and (hook is None or outcome.hook is hook))
+
+    def dropped(self, hook: Hook | None = None) -> PacketSet:
+        return self.ended(End.DROP, hook)
+
+    def rejected(self, hook: Hook | None = None) -> PacketSet:
+        return self.ended(End.REJECT, hook)
+
+    def reaching(self, hook: Hook) -> PacketSet:
+        """The packets that come as far as a hook; all of them for the first."""
+        before: list[Hook] = []
+        for stage in STAGES[self.way]:
+            if stage.hook is hook:
+                break
+            before.append(stage.hook)
+        return self.where(lambda outcome: outcome.end is End.ON or outcome.hook not in before)
+
+    def untracked(self) -> PacketSet:
+        """The packets without connection tracking, by a rule or by themselves."""
+        return self.packets & PacketSet(self.space, self.space.among(Field.STATE, State.UNTRACKED))
+
+    def untracked_by_rule(self) -> PacketSet:
+        return self.where(lambda outcome: outcome.effects.track is Track.UNTRACKED)
+
+    def translated(self) -> list[tuple[Effects, PacketSet]]:
+        """Each translation of first packets of flows, with the packets that get it and are not dropped."""
+        found: dict[Effects, list[int]] = {}
+        for leaf in sorted(questions.leaves(self.space, self.function.diagram), reverse=True):
+            outcome = self.algebra.outcome(leaf)
+            nat = Effects(
+                source_nat=outcome.effects.source_nat, destination_nat=outcome.effects.destination_nat
+            )
+            if nat != Effects() and outcome.end is End.ON:
+                found.setdefault(outcome.effects, []).append(leaf)
+        sets = [(effects, self._leaves(frozenset(leaves))) for effects, leaves in found.items()]
+        return [(effects, packets) for effects, packets in sets if packets]
+
+    def where(self, wanted: Callable[[Outcome], bool]) -> PacketSet:
+        """The packets with such an outcome."""
+        leaves = questions.leaves(self.space, self.function.diagram)
+        chosen = frozenset(leaf for leaf in leaves if wanted(self.algebra.outcome(leaf)))
+        if not wanted(Outcome(End.ON)):
+            return self._leaves(chosen)
+        others = self._leaves(frozenset(leaves) - chosen)
+        return self._set(self.space.minus(self.domain, others.diagram))
+
+    def outcome(self, packet: Packet, facts: dict[str, bool] | None = None) -> Outcome:
+        """What becomes of one packet, whose state is the one behind connection tracking."""
+        return self.algebra.outcome(reached_leaf(self.space, self.function.diagram, packet, facts))
+
+    @property
+    def space(self) -> Space:
+        return self.algebra.space
+
+    def _leaves(self, leaves: frozenset[int]) -> PacketSet:
+        found = self.algebra.where(self.function.diagram, leaves)
+        return self._set(self.space.meet(found, self.domain))
+
+    def _set(self, diagram: int) -> PacketSet:
+        return PacketSet(self.space, diagram)
+
+
+class Model:
+    """A ruleset on a host, for one family. Everything is computed when it is asked for, once.
+
+    `answers`: every passage is a function of a packet P that tells what becomes of the answer to P, in terms
+    of P. It costs no more than the passage itself, where mirroring a large set may cost too much.
+    Any question may raise `TooHard`: it is undecided then.
+    """
+
+    def __init__(
+        self,
+        ruleset: Ruleset,
+        family: Family,
+        host: Host = UNKNOWN_HOST,
+        budget: Budget | None = None,
+        *,
+        answers: bool = False,
+        space: Space | None = None,
+    ) -> None:
+        self.ruleset = ruleset
+        self.family = family
+        self.host = host
+        self.answers = answers
+        self.space = space if space is not None else Space(family, budget)
+        self._early = Algebra(self.space, before_tracking=True)
+        self._late = Algebra(self.space, before_tracking=False)
+        self._chains: dict[tuple[int, Hook, bool], Chains] = {}
+        self._passages: dict[Way, Passage] = {}
+
+    @cached_property
+    def keepers(self) -> tuple[tracking.Keeper, ...]:
+        """Everything in the rules that keeps tracking on for the family."""
+        return tuple(tracking.keepers(self.ruleset, self.family))
+
+    @property
+    def tracks(self) -> bool:
+        """Whether connections of the family are tracked at all."""
+        return bool(self.keepers) or bool(self.host.tracking_elsewhere)
+
+    @cached_property
+    def reassembles(self) -> bool:
+        """Whether fragments are put together before the first rule (of priority above -400)."""
+        return self.tracks or any(tracking.reassemblers(self.ruleset, self.family))
+
+    def first_packets(self) -> PacketSet:
+        """All packets, each with the state that it has when no flow is known.
+
+        Where `tcp_loose` is not known it counts as 1, the default.
+        """
+        return PacketSet(
+            self.space, self._facing(tracking.first_packets(self.space, self.host.tcp_loose is not False))
+        )
+
+    def passage(self, way: Way) -> Passage:
+        """What becomes of all packets of a way (with `answers`: of the answers that take the way)."""
+        if way not in self._passages:
+            self._passages[way] = self._passage(way)
+        return self._passages[way]
+
+    def _facing(self, diagram: int) -> int:
+        return self.space.mirror(diagram) if self.answers else diagram
+
+    def _passage(self, way: Way) -> Passage:
+        space, late = self.space, self._late
+        function = NOTHING
+        for stage in STAGES[way]:
+            function = late.compose(function, self._stage(stage, way))
+            if stage.hook in (Hook.PREROUTING, Hook.OUTPUT) and not stage.early and not stage.again:
+                elsewhere = space.complement(self._facing(ways.arrives(space, way)))
+                function = late.compose(function, late.constant(Outcome(End.ELSEWHERE), elsewhere))
+        if not self.tracks:
+            function = self._assigned(late, function, {Field.STATE: State.INVALID})
+        domain = self._domain(way)
+        return self._as_seen(way, domain, function)
+
+    def _domain(self, way: Way) -> int:
+        space = self.space
+        states = tracking.possible_states(space) if self.tracks else space.among(Field.STATE, State.UNTRACKED)
+        parts = [ways.takers(space, self.host, way), states]
+        if self.reassembles or way in (Way.LOCAL_OUT, Way.LOOPBACK):
+            parts.append(tracking.whole_packets(space))
+        return self._facing(space.all_of(parts))
+
+    def _as_seen(self, way: Way, domain: int, function: Function) -> Passage:
+        """The passage with the states that rules see behind connection tracking, and without other ways."""
+        space, late = self.space, self._late
+        leaves = questions.leaves(space, function.diagram)
+        elsewhere = frozenset(leaf for leaf in leaves if late.outcome(leaf).end is End.ELSEWHERE)
+        domain = space.minus(domain, late.where(function.diagram, elsewhere))
+        marked = frozenset(leaf for leaf in leaves if late.outcome(leaf).effects.track is Track.UNTRACKED)
+        untracked = space.meet(domain, late.where(function.diagram, marked))
+        if not self.tracks or untracked == EMPTY:
+            return Passage(way, late, domain, function)
+        state = space.levels[Field.STATE]
+        seen = space.among(Field.STATE, State.UNTRACKED)
+        kept = space.minus(function.diagram, untracked)
+        moved = questions.exists(space, space.meet(untracked, function.diagram), state)
+        there = questions.exists(space, untracked, state)
+        return Passage(
+            way,
+            late,
+            space.join(space.meet(seen, there), space.minus(domain, untracked)),
+            Function(
+                space.join(space.meet(seen, moved), space.minus(kept, space.meet(seen, there))),
+                function.changing,
+            ),
+        )
+
+    def _stage(self, stage: Stage, way: Way) -> Function:
+        early = stage.early and not stage.again
+        algebra = self._early if early else self._late
+        mounted = ways.mounted(self.ruleset, stage, self.family)
+        nat = [item for item in mounted if item.translates]
+        at = nat[0].priority if nat else 0
+        plain = [item for item in mounted if not item.translates]
+        row = [self._base(item, stage, algebra) for item in plain if item.priority < at]
+        row.append(self._translation(nat, stage, algebra))
+        row += [self._base(item, stage, algebra) for item in plain if item.priority >= at]
+        function = algebra.compose_all(row)
+        fixed = {self._mirror(field): value for field, value in ways.seen_at(stage, way).items()}
+        if early and self.tracks:
+            fixed[Field.STATE] = State.INVALID
+        function = self._assigned(algebra, function, fixed)
+        if early:
+            function = self._late.ended(function, lambda old: replace(old, effects=old.effects.as_entry()))
+        return self._defragmented(function) if stage.hook is Hook.INPUT else function
+
+    def _mirror(self, field: Field) -> Field:
+        return MIRROR.get(field, field) if self.answers else field
+
+    def _assigned(self, algebra: Algebra, function: Function, fixed: dict[Field, int]) -> Function:
+        levels = {self.space.levels[field][0]: value for field, value in fixed.items()}
+        return Function(questions.assign(self.space, function.diagram, levels), function.changing)
+
+    def _defragmented(self, function: Function) -> Function:
+        """INPUT of IPv4 sees whole packets, whatever PREROUTING saw; that of IPv6 sees fragments."""
+        if self.reassembles or self.family is Family.IPV6:
+            return function
+        headed = self.space.complement(self.space.among(Field.FRAGMENT, Fragment.LATER))
+        whole = self._assigned(self._late, function, {Field.FRAGMENT: Fragment.WHOLE})
+        return self._late.within(headed, whole)
+
+    def _base(self, item: Mounted, stage: Stage, algebra: Algebra) -> Function:
+        key = (id(item.table), stage.hook, algebra.before_tracking)
+        if key not in self._chains:
+            self._chains[key] = Chains(algebra, item.table, stage.hook, self.host, answers=self.answers)
+        return self._chains[key].base(item.chain)
+
+    def _translation(self, items: Iterable[Mounted], stage: Stage, algebra: Algebra) -> Function:
+        """The nat chains of a hook: asked for first packets of tracked flows alone, and no further after one
+        of them translated. A loopback packet was asked about on its first passage.
+        """
+        if not self.tracks or stage.again:
+            return NOTHING
+        result = NOTHING
+        for item in items:
+            new = self.space.among(Field.STATE, State.NEW)
+            function = algebra.within(new, self._base(item, stage, algebra))
+            result = algebra.compose(algebra.ended(result, _settled), function)
+        return algebra.ended(result, _unsettled)
+
+
+def _settled(old: Outcome) -> Outcome:
+    done = old.effects.source_nat or old.effects.destination_nat
+    return Outcome(End.ACCEPT, old.effects) if old.end is End.ON and done else old
+
+
+def _unsettled(old: Outcome) -> Outcome:
+    return Outcome(End.ON, old.effects) if old.end is End.ACCEPT else old

@@ -1,0 +1,68 @@
+"""What a translation makes of a packet's addresses and ports, and of its answer's."""
+
+from __future__ import annotations
+
+from notrack.netfilter.effects import Change, Effects, Unsure
+from notrack.netfilter.host import Host, address_types, group_addresses
+from notrack.packets.address import Family
+from notrack.packets.fields import AddressType, Field
+from notrack.packets.intervals import IntervalSet
+from notrack.ruleset.core import Hook, Nat, NatKind
+
+LOOPBACK = {Family.IPV4: 0x7F000001, Family.IPV6: 1}
+_SOURCE = (Field.SOURCE, Field.SOURCE_PORT, Field.SOURCE_TYPE)
+_DESTINATION = (Field.DESTINATION, Field.DESTINATION_PORT, Field.DESTINATION_TYPE)
+
+
+def nat_effects(nat: Nat, host: Host, family: Family, hook: Hook) -> Effects:
+    """The changes that a translation makes to a packet at a hook.
+
+    An address or port that the kernel chooses is unsure within what is known. `redirect` goes to loopback in
+    OUTPUT and to an address of the way in elsewhere; `masquerade` uses one of the way out.
+    """
+    source = nat.kind in (NatKind.SNAT, NatKind.MASQUERADE)
+    name = nat.text or nat.kind.value
+    address, port, kind = _SOURCE if source else _DESTINATION
+    changes: dict[Field, Change] = {Field.CT_SNAT if source else Field.CT_DNAT: 1}
+    addresses = _addresses(nat, host, family, hook)
+    if addresses is not None:
+        changes[address] = _choice(f"address of {name}", addresses)
+        changes[kind] = _kind(nat, addresses, host, family, name)
+    if nat.ports is not None:
+        changes[port] = _choice(f"port of {name}", nat.ports)
+    fields = tuple(sorted(changes.items(), key=lambda item: _ORDER[item[0]]))
+    return Effects(fields=fields, source_nat=nat if source else None, destination_nat=None if source else nat)
+
+
+_ORDER = {field: i for i, field in enumerate(Field)}
+
+
+def _addresses(nat: Nat, host: Host, family: Family, hook: Hook) -> IntervalSet | None:
+    if nat.addresses is not None or nat.kind in (NatKind.SNAT, NatKind.DNAT):
+        return nat.addresses or None
+    if nat.kind is NatKind.REDIRECT and hook is Hook.OUTPUT:
+        return IntervalSet.single(LOOPBACK[family])
+    return host.addresses(family) or unicast(family)
+
+
+def unicast(family: Family) -> IntervalSet:
+    """Addresses that an interface may have."""
+    local, _, broadcast, _ = address_types(Host(), family)
+    return family.whole - local - broadcast - group_addresses(family)
+
+
+def _choice(name: str, values: IntervalSet) -> Change:
+    return values.least() if values.size() == 1 else Unsure(name, values)
+
+
+def _kind(nat: Nat, addresses: IntervalSet, host: Host, family: Family, name: str) -> Change:
+    """What kind of address the new one is, where the host's facts tell."""
+    if nat.kind in (NatKind.MASQUERADE, NatKind.REDIRECT):
+        return AddressType.LOCAL
+    local, maybe, _, broadcast = address_types(host, family)
+    if addresses <= local:
+        return AddressType.LOCAL
+    if addresses.isdisjoint(maybe | broadcast | group_addresses(family)):
+        return AddressType.UNICAST
+    kinds = IntervalSet(((AddressType.UNICAST, AddressType.LOCAL),))
+    return Unsure(f"whether the address of {name} is local", kinds)

@@ -1,0 +1,343 @@
+"""One packet through every hook, rule by rule: the same semantics as the model's, on single values."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+
+from notrack.netfilter import tracking, ways
+from notrack.netfilter.chains import End, field_effects, mark_effects, unknown_facts
+from notrack.netfilter.effects import NONE, Effects, Track, Unsure, UnsureBit, changed
+from notrack.netfilter.guards import holds
+from notrack.netfilter.host import UNKNOWN_HOST, Host, address_types, group_addresses
+from notrack.netfilter.translation import nat_effects
+from notrack.netfilter.ways import STAGES, Mounted, Stage, Way
+from notrack.packets.address import Family
+from notrack.packets.fields import AddressType, Field, Fragment, PacketType, State, interface_value
+from notrack.packets.packet import Packet
+from notrack.ruleset.core import (
+    Action,
+    Chain,
+    Hook,
+    Jump,
+    Nat,
+    Notrack,
+    Rule,
+    Ruleset,
+    SetField,
+    SetMark,
+    Table,
+    Template,
+    Unknown,
+    Verdict,
+)
+
+_DEEPEST = 256  # chains in each other; the kernel refuses far fewer
+
+
+class Undetermined(Exception):
+    """The way of the packet cannot be told; the message says what would tell it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A rule that the packet matched, or the end of a base chain (`rule` None), and what came of it."""
+
+    hook: Hook
+    table: Table
+    chain: Chain
+    rule: Rule | None
+    result: str
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """A packet's whole way. `verdict` is accept, drop, reject or stolen; `hook` where it ended, if it did.
+
+    `state` is the one that rules see behind connection tracking, UNTRACKED where nothing is tracked.
+    `assumed` holds the facts that were guessed; the verdict rests on them.
+    """
+
+    way: Way
+    verdict: str
+    hook: Hook | None
+    state: State
+    steps: tuple[Step, ...]
+    effects: Effects
+    values: Mapping[Field, int]
+    assumed: tuple[tuple[str, bool], ...] = ()
+
+
+@dataclass(slots=True)
+class _Walk:
+    ruleset: Ruleset
+    host: Host
+    family: Family
+    tracks: bool
+    way: Way
+    values: dict[Field, int]
+    facts: Mapping[str, bool]
+    default: bool
+    effects: Effects = NONE
+    steps: list[Step] = field(default_factory=list)
+    assumed: dict[str, bool] = field(default_factory=dict)
+    early: bool = False
+    depth: int = 0
+
+    def truth(self, name: str) -> bool:
+        if name in self.facts:
+            return self.facts[name]
+        return self.assumed.setdefault(name, self.default)
+
+    def add(self, effects: Effects) -> None:
+        self.effects = self.effects.then(effects)
+        self.values = changed(self.values, effects)
+        for _, change in effects.fields:
+            if isinstance(change, Unsure):
+                self.assumed.setdefault(change.name, False)
+        for _, bits in effects.marks:
+            for bit in bits:
+                if isinstance(bit, UnsureBit):
+                    self.assumed.setdefault(bit.name, False)
+
+    def base(self, item: Mounted, hook: Hook) -> End:
+        """What a base chain does with the packet: ON, or the end of its way."""
+        assert item.chain.base is not None
+        end = self.chain(item.table, item.chain, hook)
+        if end in (End.ON, End.RETURN):
+            policy = item.chain.base.policy
+            self.steps.append(Step(hook, item.table, item.chain, None, f"policy {policy.value}"))
+            end = End.ON if policy is Verdict.ACCEPT else End.DROP
+        return End.ON if end is End.ACCEPT else end
+
+    def chain(self, table: Table, chain: Chain, hook: Hook) -> End:
+        if self.depth > _DEEPEST:
+            raise Undetermined(f"the chains of table {table.name} jump in a circle")
+        self.depth += 1
+        try:
+            for rule in chain.rules:
+                if holds(rule.guard, self.values, self.family, self.truth):
+                    end = self.rule(table, chain, rule, hook)
+                    if end is not End.ON:
+                        return end
+            return End.ON
+        finally:
+            self.depth -= 1
+
+    def rule(self, table: Table, chain: Chain, rule: Rule, hook: Hook) -> End:
+        at = len(self.steps)
+        results: list[str] = []
+        end = End.ON
+        for action in rule.actions:
+            text, end = self.action(table, action, hook)
+            results.append(text)
+            if end is not End.ON:
+                break
+        self.steps.insert(at, Step(hook, table, chain, rule, ", ".join(results) or "counted"))
+        return end
+
+    def action(self, table: Table, action: Action, hook: Hook) -> tuple[str, End]:
+        """A word for what an action did, and whether the packet goes on in the chain."""
+        if isinstance(action, Verdict):
+            return action.value, End(action.value)
+        if isinstance(action, Jump):
+            return self.jump(table, action, hook)
+        if isinstance(action, Notrack):
+            if self.values[Field.STATE] != State.INVALID:
+                return "notrack without effect", End.ON
+            self.add(Effects(Track.UNTRACKED))
+            return "untracked", End.ON
+        if isinstance(action, Template):
+            return self.template(action), End.ON
+        if isinstance(action, SetMark):
+            self.add(mark_effects(action))
+            return f"{action.field.value} {self.values[action.field]:#x}", End.ON
+        if isinstance(action, SetField):
+            self.add(field_effects(action))
+            return f"{action.field.value} {self.values[action.field]}", End.ON
+        if isinstance(action, Nat):
+            self.add(nat_effects(action, self.host, self.family, hook))
+            return action.text or action.kind.value, End.ACCEPT
+        if isinstance(action, Unknown):
+            ends, accepts = unknown_facts(action)
+            if not self.truth(ends):
+                return f"{action.text}: not known", End.ON
+            return f"{action.text}: not known", End.ACCEPT if self.truth(accepts) else End.DROP
+        return action.text if hasattr(action, "text") else action.what, End.ON
+
+    def jump(self, table: Table, action: Jump, hook: Hook) -> tuple[str, End]:
+        target = table.chain(action.chain)
+        word = "goto" if action.goto else "jump"
+        if target is None:
+            return f"{word} {action.chain}, which is not there", End.RETURN if action.goto else End.ON
+        end = self.chain(table, target, hook)
+        if end in (End.ON, End.RETURN):
+            end = End.RETURN if action.goto else End.ON
+        return f"{word} {action.chain}", end
+
+    def template(self, action: Template) -> str:
+        states = (State.INVALID, State.UNTRACKED) if action.overrides else (State.INVALID,)
+        if not self.early or self.values[Field.STATE] not in states:
+            return f"{action.what} without effect"
+        self.add(Effects(Track.TEMPLATE, action.what))
+        self.values[Field.STATE] = State.NEW
+        return action.what
+
+
+def walk(
+    ruleset: Ruleset,
+    packet: Packet,
+    host: Host = UNKNOWN_HOST,
+    *,
+    way: Way | None = None,
+    facts: Mapping[str, bool] | None = None,
+    default: bool = False,
+) -> Trace:
+    """The way of one packet. Its `state` is that of its flow, None: the first packet that is seen of it.
+
+    `facts` says which named facts hold, `default` what is assumed of the others. Raises `Undetermined` where
+    neither the packet nor the host's facts tell which way it takes.
+    """
+    family = packet.family
+    values = packet.values()
+    way = way if way is not None else way_of(packet, host)
+    settle_kinds(values, packet, host, way)
+    tracks = bool(host.tracking_elsewhere) or any(True for _ in tracking.keepers(ruleset, family))
+    whole = tracks or way not in (Way.LOCAL_IN, Way.FORWARD)
+    if whole or any(True for _ in tracking.reassemblers(ruleset, family)):
+        values[Field.FRAGMENT] = Fragment.WHOLE
+    journey = _Walk(ruleset, host, family, tracks, way, values, facts or {}, default)
+    state = packet.state
+    if state is None:
+        state = tracking.first_state(values, family, host.tcp_loose is not False)
+    end, hook = _travel(journey, state)
+    seen = State(journey.values[Field.STATE]) if tracks else State.UNTRACKED
+    if tracks and journey.early and journey.effects.track is not Track.UNTRACKED:
+        seen = state  # it ended before connection tracking
+    verdict = "accept" if end is End.ON else end.value
+    assumed = tuple(journey.assumed.items())
+    return Trace(
+        way, verdict, hook, seen, tuple(journey.steps), journey.effects.as_entry(), journey.values, assumed
+    )
+
+
+def _travel(journey: _Walk, state: State) -> tuple[End, Hook | None]:
+    """Through all stages; where and how the packet ended, or ON and None."""
+    original = dict(journey.values)
+    journey.values[Field.STATE] = State.INVALID
+    for stage in STAGES[journey.way]:
+        journey.early = stage.early and not stage.again
+        for name, value in ({Field.IN: original[Field.IN], Field.OUT: original[Field.OUT]}).items():
+            journey.values[name] = value
+        journey.values |= ways.seen_at(stage, journey.way)
+        if stage.hook is Hook.INPUT and journey.family is Family.IPV4:
+            if journey.values[Field.FRAGMENT] == Fragment.LATER:
+                continue  # it goes on as a part of the packet that the first fragment stands for
+            journey.values[Field.FRAGMENT] = Fragment.WHOLE
+        end = _stage(journey, stage)
+        if end is not End.ON:
+            return end, stage.hook
+        if journey.early and journey.tracks:
+            if journey.effects.track is not Track.UNTRACKED:
+                journey.values[Field.STATE] = state
+            journey.effects = journey.effects.as_entry()
+        if stage.hook in (Hook.PREROUTING, Hook.OUTPUT) and not stage.early and not stage.again:
+            _route(journey)
+    return End.ON, None
+
+
+def _stage(journey: _Walk, stage: Stage) -> End:
+    translated = False
+    for item in _in_order(journey, stage):
+        if item.translates:
+            new = journey.values[Field.STATE] == State.NEW
+            if not journey.tracks or not new or stage.again or translated:
+                continue
+        before = (journey.effects.source_nat, journey.effects.destination_nat)
+        end = journey.base(item, stage.hook)
+        if item.translates:
+            translated = before != (journey.effects.source_nat, journey.effects.destination_nat)
+        if end is not End.ON:
+            return end
+    return End.ON
+
+
+def _in_order(journey: _Walk, stage: Stage) -> Iterator[Mounted]:
+    found = ways.mounted(journey.ruleset, stage, journey.family)
+    nat = [item for item in found if item.translates]
+    at = nat[0].priority if nat else 0
+    yield from (item for item in found if not item.translates and item.priority < at)
+    yield from nat
+    yield from (item for item in found if not item.translates and item.priority >= at)
+
+
+def _route(journey: _Walk) -> None:
+    """Whether the packet, translated or not, still goes the way that was said."""
+    kind = AddressType(journey.values[Field.DESTINATION_TYPE])
+    if kind in ways.ROUTED[journey.way]:
+        return
+    hint = {
+        Way.LOCAL_IN: "after its translation the packet is for somebody else: say the way out, `out IF`",
+        Way.FORWARD: "the packet is for the host itself: leave `out` away, or say `to host`",
+        Way.LOCAL_OUT: "the packet goes to the host itself: say `out lo`",
+        Way.LOOPBACK: "the packet leaves the host: say the way out, `out IF`",
+    }
+    raise Undetermined(hint[journey.way])
+
+
+def way_of(packet: Packet, host: Host) -> Way:
+    """The way that a packet takes, from its interfaces, its addresses and what is known of the host."""
+    into, out = packet.in_interface, packet.out_interface
+    if out == "lo" or into == "lo":
+        return Way.LOOPBACK
+    if into and out:
+        return Way.FORWARD
+    local = kind_of(packet.destination, packet.family, host)
+    if into or packet.local:
+        if packet.local or local in (AddressType.LOCAL, AddressType.MULTICAST, AddressType.BROADCAST):
+            return Way.LOCAL_IN
+        raise Undetermined("where the packet goes is not known: say `to host` or `out IF`")
+    if out:
+        return Way.LOCAL_OUT
+    if local is AddressType.LOCAL and kind_of(packet.source, packet.family, host) is AddressType.LOCAL:
+        return Way.LOOPBACK
+    raise Undetermined("say where the packet comes in, `in IF`, or that the host sends it, `out IF`")
+
+
+def kind_of(address: int, family: Family, host: Host) -> AddressType | None:
+    """What kind of address it is to the host; None where its facts do not tell."""
+    local, maybe_local, broadcast, maybe_broadcast = address_types(host, family)
+    if address in group_addresses(family):
+        return AddressType.MULTICAST
+    if address in local:
+        return AddressType.LOCAL
+    if address in broadcast:
+        return AddressType.BROADCAST
+    return None if address in maybe_local | maybe_broadcast else AddressType.UNICAST
+
+
+def settle_kinds(values: dict[Field, int], packet: Packet, host: Host, way: Way) -> None:
+    """Fill in the kinds of the two addresses and of the frame: as known, otherwise as the way asks."""
+    source = kind_of(packet.source, packet.family, host)
+    target = kind_of(packet.destination, packet.family, host)
+    if packet.local:
+        target = target or AddressType.LOCAL
+    ours = way in (Way.LOCAL_OUT, Way.LOOPBACK)
+    values[Field.SOURCE_TYPE] = source or (AddressType.LOCAL if ours else AddressType.UNICAST)
+    here = way in (Way.LOCAL_IN, Way.LOOPBACK)
+    kind = target or (AddressType.LOCAL if here else AddressType.UNICAST)
+    values[Field.DESTINATION_TYPE] = kind
+    frames = {AddressType.MULTICAST: PacketType.MULTICAST, AddressType.BROADCAST: PacketType.BROADCAST}
+    values[Field.PACKET_TYPE] = PacketType.HOST if ours else frames.get(kind, PacketType.HOST)
+    if way is Way.LOOPBACK:
+        values[Field.IN], values[Field.OUT] = 0, interface_value("lo")
+
+
+def resettled(packet: Packet, values: Mapping[Field, int]) -> Packet:
+    """The packet with the kinds that `settle_kinds` found."""
+    return replace(
+        packet,
+        source_type=AddressType(values[Field.SOURCE_TYPE]),
+        destination_type=AddressType(values[Field.DESTINATION_TYPE]),
+        packet_type=PacketType(values[Field.PACKET_TYPE]),
+    )
