@@ -16,7 +16,7 @@ from notrack.netfilter.guards import answered, guard_set
 from notrack.netfilter.host import Host
 from notrack.netfilter.translation import nat_effects
 from notrack.packets import questions
-from notrack.packets.diagram import EMPTY, FULL
+from notrack.packets.diagram import EMPTY, FULL, allow_frames
 from notrack.packets.fields import Field, State
 from notrack.packets.intervals import IntervalSet
 from notrack.packets.space import Space
@@ -200,6 +200,7 @@ class Chains:
         self._made: dict[str, Function] = {}
         self._bases: dict[str, Function] = {}
         self._open: list[str] = []
+        allow_frames(8 * len(table.chains))
 
     def base(self, chain: Chain) -> Function:
         """What a base chain does: accepted packets go on, dropped ones end here."""

@@ -13,6 +13,7 @@ from notrack.netfilter.host import UNKNOWN_HOST, Host, address_types, group_addr
 from notrack.netfilter.translation import nat_effects
 from notrack.netfilter.ways import STAGES, Mounted, Stage, Way
 from notrack.packets.address import Family
+from notrack.packets.diagram import allow_frames
 from notrack.packets.fields import AddressType, Field, Fragment, PacketType, State, interface_value
 from notrack.packets.packet import Packet
 from notrack.ruleset.core import (
@@ -31,8 +32,6 @@ from notrack.ruleset.core import (
     Unknown,
     Verdict,
 )
-
-_DEEPEST = 256  # chains in each other; the kernel refuses far fewer
 
 
 class Undetermined(Exception):
@@ -82,7 +81,7 @@ class _Walk:
     steps: list[Step] = field(default_factory=list)
     assumed: dict[str, bool] = field(default_factory=dict)
     early: bool = False
-    depth: int = 0
+    inside: list[str] = field(default_factory=list)  # the chains of one table that wait for each other
 
     def truth(self, name: str) -> bool:
         if name in self.facts:
@@ -111,9 +110,9 @@ class _Walk:
         return End.ON if end is End.ACCEPT else end
 
     def chain(self, table: Table, chain: Chain, hook: Hook) -> End:
-        if self.depth > _DEEPEST:
-            raise Undetermined(f"the chains of table {table.name} jump in a circle")
-        self.depth += 1
+        if chain.name in self.inside:
+            raise Undetermined(f"chain {chain.name} of table {table.name} jumps to itself, in a circle")
+        self.inside.append(chain.name)
         try:
             for rule in chain.rules:
                 if holds(rule.guard, self.values, self.family, self.truth):
@@ -122,7 +121,7 @@ class _Walk:
                         return end
             return End.ON
         finally:
-            self.depth -= 1
+            self.inside.pop()
 
     def rule(self, table: Table, chain: Chain, rule: Rule, hook: Hook) -> End:
         at = len(self.steps)
@@ -198,6 +197,7 @@ def walk(
     `facts` says which named facts hold, `default` what is assumed of the others. Raises `Undetermined` where
     neither the packet nor the host's facts tell which way it takes.
     """
+    allow_frames(5 * max((len(table.chains) for table in ruleset.tables), default=0))
     family = packet.family
     values = packet.values()
     way = way if way is not None else way_of(packet, host)

@@ -33,6 +33,12 @@ Operation = Callable[[int, int], int]
 _OTHER = -(1 << 40)  # the answer "whatever the other side is"
 
 
+def allow_frames(count: int) -> None:
+    """Let pure Python functions call each other this deep and more; they need no stack of the machine's."""
+    if count > 500 and sys.getrecursionlimit() < count + 1000:
+        sys.setrecursionlimit(2 * count + 1000)
+
+
 class Diagrams:
     """A store of diagrams over levels that are added one by one, the first decided first."""
 
@@ -50,9 +56,7 @@ class Diagrams:
     def add_level(self, top: int) -> int:
         """A new lowest level with the values 0 to `top`; returns its number."""
         self.tops.append(top)
-        deep = 3 * len(self.tops) + 1000  # operations recurse once a level, in pure Python frames alone
-        if len(self.tops) > 200 and sys.getrecursionlimit() < deep:
-            sys.setrecursionlimit(deep)
+        allow_frames(3 * len(self.tops))  # operations recurse once a level
         return len(self.tops) - 1
 
     def outcome(self, value: Hashable) -> int:
