@@ -31,7 +31,7 @@ def implied(statement: t.Node, context: Context) -> core.Guard:
     found: list[core.Literal] = []
     match statement:
         case t.Nat(family=str(family)) | t.Tproxy(family=str(family)) | t.Forward(family=str(family)):
-            found.append(_FAMILY[family])
+            found.append(_FAMILY.get(family, core.Fact(f"family {family}")))
         case t.Reject(protocol=str(protocol)) if protocol in _REJECTS:
             found.append(_REJECTS[protocol])
     _collect(statement, context, found)

@@ -38,6 +38,8 @@ def _match(cursor: Cursor) -> t.Statement:
     if cursor.token.kind == WORD and not starts_field(cursor):
         raise _unknown_word(cursor)
     left = e.concatenation(cursor, fields=True)
+    if _is_constant(left):
+        raise cursor.fault("expected a field of the packet, found a value", cursor.span(start))
     if cursor.accept("vmap"):
         return t.Vmap(left, e.verdict_table(cursor), span=cursor.span(start))
     if cursor.accept("set"):
@@ -50,6 +52,18 @@ def _match(cursor: Cursor) -> t.Statement:
         raise cursor.fault("a value is missing: nothing to compare with", help=_after(left))
     right = e.right_hand(cursor)
     return t.Match(left, right, op, span=cursor.span(start))
+
+
+def _is_constant(node: t.Expression) -> bool:
+    """Whether nothing of the packet is read; a variable may stand for a field."""
+    match node:
+        case t.Binary(left=left, right=right) | t.Range(low=left, high=right):
+            return _is_constant(left) and _is_constant(right)
+        case t.Concat(parts=parts) | t.Listing(parts=parts):
+            return all(_is_constant(part) for part in parts)
+        case t.Mapping(key=key) | t.Prefix(address=key) | t.Masked(value=key):
+            return _is_constant(key)
+    return isinstance(node, t.Value | t.SetLiteral | t.SetReference | t.Wildcard)
 
 
 def _after(left: t.Expression) -> str | None:

@@ -294,6 +294,7 @@ FAULTS = {
     "bad policy": ("\t\tpolicy reject\n", [(3, 10, "reject", "expected `accept` or `drop`", None)]),
     "brace on the line": ("\t\taccept }\n", [(3, 10, "}", "nft 1.0.6 wants a line end", None)]),
     "open quote": ('\t\taccept comment "x\n', [(3, 18, '"x', "expected a comment", None)]),
+    "constant": ("\t\t[c] < new\n", [(3, 3, "[c]", "expected a field of the packet", None)]),
     "bad rate": ("\t\tlimit rate 5/fortnight\n", [(3, 16, "fortnight", "expected second", None)]),
     "after the comment": (
         '\t\taccept comment "x" drop\n',
