@@ -155,6 +155,8 @@ BASE = tuple(
     )
 )
 
+BASE_SPELLED = {spelling: form for form in BASE for spelling in form.spellings}
+
 # The match that an option such as --dport calls up under `-p` alone.
 IMPLIED = {
     "tcp": "tcp",

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from notrack.packets.address import Family
 from notrack.ruleset.xtables import values
@@ -33,6 +34,8 @@ _BY_FAMILY: Mapping[Kind, Check] = {
     Kind.ICMP: lambda word, _: values.icmp(word, Family.IPV4),
     Kind.ICMPV6: lambda word, _: values.icmp(word, Family.IPV6),
 }
+SUGGESTIONS = 100
+
 _PORT = r"[1-9][0-9]{0,3}"
 _OCTET = r"(?:25[0-5]|2[0-4]\d|1?\d?\d)"
 _ADDRESS = re.compile(rf"{_OCTET}(?:\.{_OCTET}){{3}}(?:/(?:3[0-2]|[12]?\d))?", re.ASCII).fullmatch
@@ -50,10 +53,17 @@ _CHECKED = frozenset((*_ANY_FAMILY, *_BY_FAMILY))
 class Checks:
     """Complaints about values; one instance for one text, so that nothing is checked twice."""
 
-    __slots__ = ("_known",)
+    __slots__ = ("_known", "_searches")
 
     def __init__(self) -> None:
+        self._searches = SUGGESTIONS
         self._known: dict[Family | None, dict[Kind, dict[str, str | None]]] = {}
+
+    def suggestion(self, word: str, known: Iterable[str]) -> str | None:
+        """A question with the nearest known word. Only the first words of a text get one: a search takes
+        milliseconds, and a text may hold many thousand words that nobody knows."""
+        self._searches -= 1
+        return _closest(word, known) if self._searches >= 0 and len(word) < 64 else None
 
     def complaint(self, kind: Kind, value: str, family: Family | None) -> str | None:
         """What is wrong with a value; None if nothing is, or if only a resolver or a kernel could tell."""
@@ -73,6 +83,11 @@ class Checks:
         except KeyError:
             found = known[value] = _complaint(kind, value, family)
             return found
+
+
+def _closest(word: str, known: Iterable[str]) -> str | None:
+    near = difflib.get_close_matches(word, sorted(known), 1)
+    return f"did you mean {near[0]}?" if near else None
 
 
 def _complaint(kind: Kind, value: str, family: Family | None) -> str | None:

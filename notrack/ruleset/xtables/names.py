@@ -28,7 +28,7 @@ SERVICES: Mapping[str, int] = _pairs(
     tcpmux 1 echo 7 discard 9 systat 11 daytime 13 netstat 15 qotd 17 chargen 19 ftp-data 20 ftp 21 ssh 22
     telnet 23 smtp 25 mail 25 time 37 whois 43 nicname 43 tacacs 49 domain 53 bootps 67 bootpc 68 tftp 69
     gopher 70 finger 79 http 80 www 80 www-http 80 kerberos 88 kerberos5 88 krb5 88 iso-tsap 102
-    acr-nema 104 pop3 110 pop-3 110 sunrpc 111 portmapper 111 rpcbind 111 auth 113 ident 113 nntp 119
+    pop3 110 pop-3 110 sunrpc 111 portmapper 111 rpcbind 111 auth 113 ident 113 nntp 119
     ntp 123 epmap 135 loc-srv 135 netbios-ns 137 netbios-dgm 138 netbios-ssn 139 imap2 143 imap 143
     snmp 161 snmp-trap 162 snmptrap 162 cmip-man 163 cmip-agent 164 mailq 174 xdmcp 177 bgp 179 smux 199
     z3950 210 wais 210 ipx 213 ptp-event 319 ptp-general 320 pawserv 345 rpc2portmap 369 codaauth2 370
@@ -41,13 +41,13 @@ SERVICES: Mapping[str, int] = _pairs(
     rmiregistry 1099 lotusnote 1352 ms-sql-s 1433 ms-sql-m 1434 ingreslock 1524 datametrics 1645
     sa-msg-port 1646 kermit 1649 groupwise 1677 l2f 1701 l2tp 1701 radius 1812 radius-acct 1813 msnp 1863
     cisco-sccp 2000 nfs 2049 gnunet 2086 rtcm-sc104 2101 zephyr-srv 2102 gsigatekeeper 2119 gris 2135
-    cvspserver 2401 venus 2430 mon 2583 zebra 2600 zebrasrv 2600 ripd 2602 ospfd 2604 bgpd 2605 iscsi-target
+    cvspserver 2401 venus 2430 mon 2583 zebrasrv 2600 zebra 2601 ripd 2602 ospfd 2604 bgpd 2605 iscsi-target
     3260 mysql 3306 ms-wbt-server 3389 nut 3493 epmd 4369 radmin-port 4899 ipsec-nat-t 4500 rfe 5002
     iax 4569 mtn 4691 munin 4949 sip 5060 sip-tls 5061 xmpp-client 5222 xmpp-server 5269 cfengine 5308 mdns
     5353 postgresql 5432 postgres 5432 freeciv 5556 amqps 5671 amqp 5672 x11 6000 x11-0 6000 sane-port 6566
     ircd 6667 ircs-u 6697 bbs 7000 http-alt 8080 webcache 8080 puppet 8140 bacula-dir 9101 bacula-fd 9102
     bacula-sd 9103 git 9418 webmin 10000 zabbix-agent 10050 zabbix-trapper 10051 amanda 10080 nbd 10809
-    dicom 11112 hkp 11371 db-lsp 17500 dircproxy 57000 vxlan 4789 redis 6379
+    hkp 11371 db-lsp 17500 dircproxy 57000 vxlan 4789 redis 6379
     """
 )
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import difflib
 import gc
 import re
 from collections.abc import Iterator
@@ -37,8 +36,8 @@ BUILTIN = {
     "security": ("INPUT", "FORWARD", "OUTPUT"),
 }
 
-_CHAIN = re.compile(r":(\S+)[ \t]+(\S+)(?:[ \t]+\[(\d{1,20}):(\d{1,20})\])?$")
-_COUNTERS = re.compile(r"\[(\d{1,20}):(\d{1,20})\][ \t]*")
+_CHAIN = re.compile(r":(\S+)[ \t]+(\S+)(?:[ \t]+\[(\d{1,20}):(\d{1,20})\])?$", re.ASCII)
+_COUNTERS = re.compile(r"\[(\d{1,20}):(\d{1,20})\][ \t]*", re.ASCII)
 _TOOL = re.compile(
     r"(?:#\s*)?(?:warning\b|ip6?tables[\w-]*:|ip6?tables[\w-]* v?\d|.*iptables-legacy tables)", re.I
 )
@@ -212,7 +211,7 @@ class _Reader:
             self._close(span)
         name = line[1:].strip()
         if name not in BUILTIN:
-            near = difflib.get_close_matches(name, BUILTIN, 1)
+            near = self.checks.suggestion(name, BUILTIN)
             self._say(
                 Severity.ERROR, f"no table {name!r}", span, f"did you mean {near[0]}?" if near else None
             )
@@ -253,7 +252,7 @@ class _Reader:
                 Severity.WARNING, "a tool's message stands in the text", span, "iptables-restore refuses it"
             )
             self._trivia(line, span)
-        elif line.split(None, 1)[0] == "COMMIT":
+        elif re.match(r"COMMIT\s", line):
             self._broken(line, span, "nothing may follow COMMIT")
         else:
             self._broken(line, span, "this is neither a rule nor a chain nor a table")
@@ -291,19 +290,18 @@ class _Reader:
 
     def _check_rule(self, rule: Rule, chains: set[str], known: set[str]) -> None:
         if rule.chain not in chains:
+            near = self.checks.suggestion(rule.chain, chains)
             chains.add(rule.chain)
-            self._say(
-                Severity.WARNING,
-                f"no chain {rule.chain!r} in this table",
-                rule.span,
-                _nearest(rule.chain, chains),
-            )
+            message = f"no chain {rule.chain!r} in this table"
+            self._say(Severity.WARNING, message, rule.span, near)
         target = rule.target
         if target is None or target.name in known:
             return
         if target.goto or target_named(target.name, rule.family or self.family) is None:
             message = f"no chain and no known target {target.name!r}"
-            self._say(Severity.WARNING, message, rule.span_of(target), _nearest(target.name, known))
+            self._say(
+                Severity.WARNING, message, rule.span_of(target), self.checks.suggestion(target.name, known)
+            )
         elif not target.goto:
             known.add(target.name)
 
@@ -318,8 +316,3 @@ def _declared(table: Table) -> Iterator[str]:
             yield line.name
         elif isinstance(line, Command) and line.name in ("-N", "-E"):
             yield from line.arguments[-1:]
-
-
-def _nearest(name: str, known: set[str]) -> str | None:
-    near = difflib.get_close_matches(name, sorted(known - {name}), 1)
-    return f"did you mean {near[0]}?" if near else None

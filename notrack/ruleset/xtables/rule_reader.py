@@ -7,6 +7,7 @@ the old negation `-s ! x`, a `-t` inside the line, and options that nothing know
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
@@ -25,6 +26,9 @@ _RULE_COMMANDS: Final = frozenset(("-A", "-I", "-D", "-R", "-C"))
 _NUMBERED: Final = frozenset(("-I", "-D", "-R"))
 _MANY_WORDS: Final = frozenset(("-P", "-E", "-F", "-X", "-Z", "-L", "-S"))
 _REPEATABLE: Final = frozenset(("policy", "rateest"))
+WORDS_MAXIMUM: Final = 251  # what iptables-restore takes, test_a_line_holds_so_many_words shows it
+_NUMBER: Final = re.compile(r"[0-9]{1,9}")
+_COUNT: Final = re.compile(r"[0-9]{1,20}")
 _DASHES: Final = "\u2013\u2014\u2212\u2010\u2011"
 
 
@@ -74,6 +78,7 @@ class LineReader:
         "problems",
         "quoted",
         "scope",
+        "strangers",
         "table",
         "target",
         "texts",
@@ -87,6 +92,7 @@ class LineReader:
         self.problems: list[Problem] = []
         self.base: list[Option] = []
         self.matches: list[_Part] = []
+        self.strangers: list[Option] = []
         self.target: _Part | None = None
         self.command: tuple[str, tuple[str, ...], int | None] | None = None
         self.counters: Counters | None = None
@@ -97,7 +103,10 @@ class LineReader:
         if words.open_quote:
             last = len(self.texts) - 1
             self._warn("this quote never ends", (last, last + 1), 'add a closing `"`')
-        self._walk(scopes)
+        if len(self.texts) > WORDS_MAXIMUM:
+            self._error(f"a line has at most {WORDS_MAXIMUM} words, this one {len(self.texts)}", None)
+        else:
+            self._walk(scopes)
 
     def _walk(self, scopes: Callable[[Family], Scope]) -> None:
         texts = self.texts
@@ -124,6 +133,8 @@ class LineReader:
                 self._family(meaning, scopes)
             else:
                 self._rare(meaning)
+        if self.strangers:
+            self._settle()
         if self.negated:
             self._error("nothing follows this `!`", (count - 1, count))
 
@@ -291,7 +302,7 @@ class LineReader:
             case Role.IGNORED:
                 self._skip(meaning)
             case Role.UNKNOWN:
-                self._unknown(word, meaning)
+                self._unknown(word)
             case Role.AMBIGUOUS:
                 self.index += 1
                 message = f"{word} may be {' or '.join(meaning.candidates)}"
@@ -313,8 +324,8 @@ class LineReader:
             self._error("a line has one command; this is the second", (start, self.index))
             return
         number = None
-        if name in _NUMBERED and self._next_is_value() and self.texts[self.index].isdecimal():
-            number = int(self.texts[self.index][:9])
+        if name in _NUMBERED and self._next_is_value() and _NUMBER.fullmatch(self.texts[self.index]):
+            number = int(self.texts[self.index])
             self.index += 1
         while name in _MANY_WORDS and self._next_is_value():
             values = (*values, self.texts[self.index])
@@ -343,7 +354,7 @@ class LineReader:
             if values is None:
                 return
             packets, octets = values
-        if packets.isdecimal() and octets.isdecimal() and len(packets + octets) < 64:
+        if _COUNT.fullmatch(packets) and _COUNT.fullmatch(octets):
             self.counters = (int(packets), int(octets))
         else:
             self._error("counters are two numbers", (first, self.index))
@@ -355,32 +366,43 @@ class LineReader:
         if meaning.form is not None and meaning.form.name in ("-w", "-W") and self._next_is_value():
             self.index += 1
 
-    def _unknown(self, word: str, meaning: Meaning) -> None:
-        """Keeps an unknown option with the words up to the next option, at what was loaded last."""
+    def _unknown(self, word: str) -> None:
+        """Keeps an unknown option with the words up to the next option."""
         first = self.index
         start = first - 1 if self.negated else first
         negated, self.negated = self.negated, False
         self.index += 1
         while self._next_is_value():
             self.index += 1
-        place = (start, self.index)
-        part = self._unknown_part()
-        if part is None:
-            self._error(f"unknown option {word!r}", place, _near(meaning))
-            return
         name, equals, attached = word.partition("=")
         values = tuple(self.texts[first + 1 : self.index])
-        option = Option(name, (attached, *values) if equals else values, negated, place)
-        part.add(option, start, self.index)
-        if part.known:
-            self._warn(f"{part.name!r} has no option {word!r}", place, _near(meaning))
+        values = (attached, *values) if equals else values
+        self.strangers.append(Option(name, values, negated, (start, self.index)))
 
-    def _unknown_part(self) -> _Part | None:
-        """To what an unknown option belongs: to the unknown part loaded last, else to the last part."""
+    def _settle(self) -> None:
+        """Gives each unknown option to the unknown match or target before it, else to the one after it, else
+        to whatever was loaded before it."""
         parts = [*self.matches, *([self.target] if self.target else [])]
         parts.sort(key=lambda part: part.start)
-        fitting = [part for part in parts if not part.known] or parts
-        return fitting[-1] if fitting else None
+        for option in self.strangers:
+            start, end = option.at or (0, 0)
+            if self.scope.meaning(option.name).role is not Role.UNKNOWN:
+                message = f"{option.name} stands before what brings it"
+                self._error(message, (start, end), "put it behind the -p or -m to which it belongs")
+                continue
+            part = _owner(parts, start)
+            if part is None:
+                self._error(f"unknown option {option.name!r}", (start, end), self._near(option.name))
+                continue
+            part.add(option, start, end)
+            part.options.sort(key=_position)
+            if part.known:
+                message = f"{part.name!r} has no option {option.name!r}"
+                self._warn(message, (start, end), self._near(option.name))
+
+    def _near(self, name: str) -> str | None:
+        owner = self.scope.owner(name)
+        return f"write -m {owner} before it" if owner else self.checks.suggestion(name, self.scope.names())
 
     def _next_is_value(self) -> bool:
         if self.index >= len(self.texts):
@@ -428,5 +450,14 @@ def _rank(option: Option) -> int:
     return ORDER[option.name]
 
 
-def _near(meaning: Meaning) -> str | None:
-    return f"did you mean {meaning.candidates[0]}?" if meaning.candidates else None
+def _position(option: Option) -> int:
+    return option.at[0] if option.at else 0
+
+
+def _owner(parts: list[_Part], position: int) -> _Part | None:
+    before = [part for part in parts if part.start < position]
+    unknown = [part for part in parts if not part.known]
+    unknown_before = [part for part in unknown if part.start < position]
+    if unknown_before:
+        return unknown_before[-1]
+    return unknown[0] if unknown else before[-1] if before else None

@@ -3,7 +3,6 @@ that were named before it, as it does for getopt inside iptables."""
 
 from __future__ import annotations
 
-import difflib
 import enum
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -106,6 +105,7 @@ class Scope:
     protocol: str | None = None
     matches: tuple[Extension | None, ...] = ()
     target: Extension | None = None
+    before_target: int = 0  # how many matches were loaded before the target
     unknown: bool = False  # something unknown was loaded: abbreviations are no longer trusted
     meanings: dict[str, Meaning] = field(default_factory=dict)
     _matches: dict[str, Scope] = field(default_factory=dict)
@@ -137,7 +137,7 @@ class Scope:
 
     def _with_target(self, name: str) -> Scope:
         found = target_named(name, self.family)
-        return self._copy(target=found) if found else self
+        return self._copy(target=found, before_target=len(self.matches)) if found else self
 
     def _with_protocol(self, name: str) -> Scope:
         return self._copy(protocol=name.lower()) if name.lower() in IMPLIED else self
@@ -148,14 +148,14 @@ class Scope:
     def _resolved(self, word: str) -> Meaning:
         if word == "!":
             return _NEGATION
-        if not word.startswith("-") or word in ("-", "--"):
+        if not word.startswith("-") or word.partition("=")[0] in ("-", "--"):
             return _STRAY
         if not word.startswith("--"):
             return self._short(word)
         name, equals, value = word.partition("=")
         found = self._exact(name) or self._abbreviated(name) or self._implied(name)
         if found is None:
-            return Meaning(Role.UNKNOWN, candidates=self._near(name))
+            return Meaning(Role.UNKNOWN)
         return replace(found, attached=value) if equals else found
 
     def _short(self, word: str) -> Meaning:
@@ -202,19 +202,21 @@ class Scope:
 
     def _extension_options(self) -> Iterator[tuple[int, OptionForm]]:
         """The options in force, those loaded last first: of two equal names the last loaded wins."""
-        if self.target is not None:
-            for form in self.target.options:
-                yield -1, form
         for slot in range(len(self.matches) - 1, -1, -1):
+            if self.target is not None and self.before_target == slot + 1:
+                yield from ((-1, form) for form in self.target.options)
             match = self.matches[slot]
-            for form in match.options if match else ():
-                yield slot, form
+            yield from ((slot, form) for form in (match.options if match else ()))
+        if self.target is not None and self.before_target == 0:
+            yield from ((-1, form) for form in self.target.options)
 
-    def _near(self, name: str) -> tuple[str, ...]:
-        """What may have been meant: the match that brings such an option, else an option of a like name."""
-        owners = [match.name for match in matches() if name in match.spelled and match not in self.matches]
-        if owners:
-            return (f"-m {owners[0]} before it",)
-        known = [spelling for spelling in _FORMS if spelling.startswith("--")]
-        known += [spelling for _, form in self._extension_options() for spelling in form.spellings]
-        return tuple(difflib.get_close_matches(name, known, 1))
+    def owner(self, name: str) -> str | None:
+        """The match that would bring an option of that name."""
+        found = (match.name for match in matches() if name in match.spelled and match not in self.matches)
+        return next(found, None)
+
+    def names(self) -> Iterator[str]:
+        """Every long option in force."""
+        yield from (spelling for spelling in _FORMS if spelling.startswith("--"))
+        for _, form in self._extension_options():
+            yield from form.spellings

@@ -13,8 +13,8 @@ _ESCAPED = re.compile(r"\\(.)", re.DOTALL)
 
 @dataclass(slots=True)
 class Words:
-    """The words of one line; `quoted` holds the indices of those with quotes, `open_quote` says that the
-    last quote never ends."""
+    """The words of one line; `quoted` holds the indices of those that begin with a quote, `open_quote`
+    says that the last quote never ends."""
 
     texts: list[str]
     quoted: frozenset[int] = frozenset()
@@ -27,12 +27,13 @@ def split(line: str) -> Words:
         return Words([word for word in line.replace("\t", " ").split(" ") if word])
     texts = _WORD.findall(line)
     quoted = [index for index, raw in enumerate(texts) if '"' in raw]
+    begun = [index for index in quoted if texts[index][0] == '"']
     open_quote = False
     for index in quoted:
         raw = texts[index]
         open_quote = not _closed(raw)
         texts[index] = _unquoted(raw, open_quote)
-    return Words(texts, frozenset(quoted), open_quote)
+    return Words(texts, frozenset(begun), open_quote)
 
 
 def places(line: str) -> list[tuple[int, int]]:
@@ -62,7 +63,17 @@ _SPECIAL = re.compile(r"""(["\\'])""")
 
 def bare(word: str) -> str:
     """A word as iptables-save prints most values: quoted only where it would fall apart otherwise."""
-    return word if _BARE.fullmatch(word) else quoted(word)
+    return word if _BARE.fullmatch(word) and word != "!" else quoted(word)
+
+
+def named(word: str) -> str:
+    """The name of an option: what needs quotes gets them after the dash, so that it is no value."""
+    return word if _BARE.fullmatch(word) else word[:1] + quoted(word[1:])
+
+
+def guarded(word: str) -> str:
+    """A word that must not be taken for an option: quoted too if it begins like one."""
+    return quoted(word) if word.startswith("-") else bare(word)
 
 
 def prose(word: str) -> str:
@@ -73,5 +84,4 @@ def prose(word: str) -> str:
 def quoted(word: str) -> str:
     """A word in double quotes, with quotes and backslashes escaped. A line break cannot be kept: it becomes
     a blank, because the loader reads line by line."""
-    flat = word.replace("\r", " ").replace("\n", " ")
-    return '"' + _SPECIAL.sub(r"\\\1", flat) + '"'
+    return '"' + _SPECIAL.sub(r"\\\1", word.replace("\n", " ")) + '"'

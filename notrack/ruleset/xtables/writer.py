@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from notrack.packets.address import Family
-from notrack.ruleset.xtables.catalogue import Extension, Kind, match_named, target_named
+from notrack.ruleset.xtables.catalogue import BASE_SPELLED, Extension, Kind, match_named, target_named
 from notrack.ruleset.xtables.tree import (
     Broken,
     Chain,
@@ -18,10 +18,10 @@ from notrack.ruleset.xtables.tree import (
     Table,
     Trivia,
 )
-from notrack.ruleset.xtables.words import bare, prose, quoted
+from notrack.ruleset.xtables.words import bare, guarded, named, prose, quoted
 from notrack.text.source import Span
 
-_SPELL: dict[Kind | None, Callable[[str], str]] = {Kind.TEXT: prose, Kind.QUOTED: quoted}
+_SPELL: dict[Kind, Callable[[str], str]] = {Kind.TEXT: prose, Kind.QUOTED: quoted}
 _FLAG = {Family.IPV4: "-4", Family.IPV6: "-6"}
 
 
@@ -59,11 +59,11 @@ def rule_text(rule: Rule) -> str:
 def option_text(option: Option, extension: Extension | None = None) -> str:
     """One option with its sign and its values, quoted as iptables-save quotes those of the extension."""
     words = ["!"] if option.negated else []
-    words.append(bare(option.name))
-    form = extension.option(option.name) if extension else None
+    words.append(named(option.name))
+    form = extension.option(option.name) if extension else BASE_SPELLED.get(option.name)
     for position, value in enumerate(option.values):
         kind = form.kinds[position] if form and position < len(form.kinds) else None
-        words.append(_SPELL.get(kind, bare)(value))
+        words.append(guarded(value) if kind is None else _SPELL.get(kind, bare)(value))
     return " ".join(words)
 
 
@@ -84,7 +84,7 @@ def _line_text(line: Line) -> str:
             return rule_text(line)
         case Chain():
             counters = f" {_counters(line.counters)}" if line.counters else ""
-            return f":{bare(line.name)} {line.policy or '-'}{counters}"
+            return f":{line.name} {line.policy or '-'}{counters}"
         case Command():
             return _command_text(line)
         case Trivia() | Broken():
@@ -95,7 +95,7 @@ def _command_text(command: Command) -> str:
     words = [_FLAG[command.family]] if command.family else []
     if command.table is not None:
         words += ["-t", bare(command.table)]
-    return " ".join([*words, command.name, *(bare(argument) for argument in command.arguments)])
+    return " ".join([*words, command.name, *(guarded(argument) for argument in command.arguments)])
 
 
 def _counters(counters: Counters) -> str:

@@ -21,6 +21,7 @@ from notrack.ruleset.xtables.catalogue import (
     targets,
 )
 from notrack.ruleset.xtables.reader import read
+from notrack.ruleset.xtables.rule_reader import WORDS_MAXIMUM
 from notrack.ruleset.xtables.writer import write
 from notrack.text.diagnostic import Severity
 from notrack.text.source import Source
@@ -195,3 +196,12 @@ def test_the_reader_refuses_what_iptables_refuses(line: str, load: Load) -> None
     assert refused == (listing is None), (message, diagnostics)
     if not refused:
         assert load(write(ruleset), "iptables", "legacy")[0] == listing
+
+
+@pytest.mark.parametrize(("words", "refused"), [(WORDS_MAXIMUM, False), (WORDS_MAXIMUM + 1, True)])
+def test_a_line_holds_so_many_words(words: int, refused: bool, load: Load) -> None:
+    line = " ".join(["-A INPUT", *["-v"] * (words - 2)])
+    text = f"*filter\n{line}\nCOMMIT\n"
+    _, diagnostics = read(Source("line", text), Family.IPV4)
+    assert [fault.severity for fault in diagnostics] == [Severity.ERROR] * refused
+    assert (load(text, "iptables", "legacy")[0] is None) == refused
