@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final
 
 from notrack.packets.address import Family
 from notrack.ruleset.xtables.build import ORDER
 from notrack.ruleset.xtables.catalogue import VERDICTS, OptionForm
 from notrack.ruleset.xtables.checks import Checks
+from notrack.ruleset.xtables.cursor import Cursor, Part, owner, position
 from notrack.ruleset.xtables.scope import Meaning, Role, Scope
 from notrack.ruleset.xtables.tree import Command, Counters, Match, Option, Place, Rule, Target
 from notrack.ruleset.xtables.words import Words
@@ -32,38 +32,7 @@ _COUNT: Final = re.compile(r"[0-9]{1,20}")
 _DASHES: Final = "\u2013\u2014\u2212\u2010\u2011"
 
 
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """A fault in one line, at some of its words."""
-
-    severity: Severity
-    message: str
-    place: Place
-    help: str | None = None
-
-
-class _Part:
-    """A match or a target while its options are still being read."""
-
-    __slots__ = ("end", "goto", "known", "name", "options", "start")
-
-    def __init__(self, name: str, known: bool, start: int, end: int, goto: bool = False) -> None:
-        self.name = name
-        self.known = known
-        self.start = start
-        self.end = end
-        self.goto = goto
-        self.options: list[Option] = []
-
-    def add(self, option: Option, start: int, end: int) -> None:
-        self.options.append(option)
-        if start < self.start:
-            self.start = start
-        if end > self.end:
-            self.end = end
-
-
-class LineReader:
+class LineReader(Cursor):
     """Reads the words of one line. `problems` says what is wrong with it."""
 
     __slots__ = (
@@ -72,37 +41,25 @@ class LineReader:
         "command",
         "counters",
         "family",
-        "index",
         "matches",
-        "negated",
-        "problems",
-        "quoted",
         "scope",
         "strangers",
         "table",
         "target",
-        "texts",
     )
 
     def __init__(self, words: Words, scope: Scope, scopes: Callable[[Family], Scope], checks: Checks) -> None:
-        self.texts = words.texts
-        self.quoted = words.quoted
+        super().__init__(words)
         self.scope = scope
         self.checks = checks
-        self.problems: list[Problem] = []
         self.base: list[Option] = []
-        self.matches: list[_Part] = []
+        self.matches: list[Part] = []
         self.strangers: list[Option] = []
-        self.target: _Part | None = None
+        self.target: Part | None = None
         self.command: tuple[str, tuple[str, ...], int | None] | None = None
         self.counters: Counters | None = None
         self.family: Family | None = None
         self.table: str | None = None
-        self.negated = False  # a `!` stands right before `index`
-        self.index = 0
-        if words.open_quote:
-            last = len(self.texts) - 1
-            self._warn("this quote never ends", (last, last + 1), 'add a closing `"`')
         if len(self.texts) > WORDS_MAXIMUM:
             self._error(f"a line has at most {WORDS_MAXIMUM} words, this one {len(self.texts)}", None)
         else:
@@ -161,7 +118,7 @@ class LineReader:
     def _load(self, name: str, start: int, end: int) -> None:
         self.scope = self.scope.after_match(name)
         found = self.scope.matches[-1]
-        self.matches.append(_Part(found.name if found else name, found is not None, start, end))
+        self.matches.append(Part(found.name if found else name, found is not None, start, end))
         if found is None:
             self._warn(f"unknown match {name!r}", (start, end), "its rule is treated as one that may match")
 
@@ -179,7 +136,7 @@ class LineReader:
             before = self.scope
             self.scope = before.after_target(name)
             known = self.scope is not before
-        self.target = _Part(name, known, start, self.index, goto)
+        self.target = Part(name, known, start, self.index, goto)
 
     def _name(self, meaning: Meaning) -> str | None:
         """The one value of -m, -j or -g, none of which can be negated."""
@@ -267,23 +224,6 @@ class LineReader:
         self._warn(message, (after, after + 1), "today's iptables wants it before the option")
         self.index += 1
         return True
-
-    def _values(self, meaning: Meaning) -> tuple[str, ...] | None:
-        """The values of the option at `index`; moves on to the word after them."""
-        index = self.index
-        kinds = meaning.form.kinds if meaning.form else ()
-        values: tuple[str, ...] = () if meaning.attached is None else (meaning.attached,)
-        if len(values) > len(kinds):
-            self._error(f"{self.texts[index]} holds a value, but the option takes none", (index, index + 1))
-        rest = max(len(kinds) - len(values), 0)
-        self.index = index + 1 + rest
-        values += tuple(self.texts[index + 1 : self.index])
-        if len(values) < len(kinds):
-            self.index = len(self.texts)
-            message = f"{self.texts[index]} needs {kinds[len(values)].value} after it"
-            self._error(message, (index, index + 1))
-            return None
-        return values
 
     # What is rare, unknown or wrong.
 
@@ -390,12 +330,12 @@ class LineReader:
                 message = f"{option.name} stands before what brings it"
                 self._error(message, (start, end), "put it behind the -p or -m to which it belongs")
                 continue
-            part = _owner(parts, start)
+            part = owner(parts, start)
             if part is None:
                 self._error(f"unknown option {option.name!r}", (start, end), self._near(option.name))
                 continue
             part.add(option, start, end)
-            part.options.sort(key=_position)
+            part.options.sort(key=position)
             if part.known:
                 message = f"{part.name!r} has no option {option.name!r}"
                 self._warn(message, (start, end), self._near(option.name))
@@ -403,18 +343,6 @@ class LineReader:
     def _near(self, name: str) -> str | None:
         owner = self.scope.owner(name)
         return f"write -m {owner} before it" if owner else self.checks.suggestion(name, self.scope.names())
-
-    def _next_is_value(self) -> bool:
-        if self.index >= len(self.texts):
-            return False
-        word = self.texts[self.index]
-        return self.index in self.quoted or not (word.startswith("-") or word == "!")
-
-    def _warn(self, message: str, place: Place, help: str | None = None) -> None:
-        self.problems.append(Problem(Severity.WARNING, message, place, help))
-
-    def _error(self, message: str, place: Place | None, help: str | None = None) -> None:
-        self.problems.append(Problem(Severity.ERROR, message, place or (0, len(self.texts)), help))
 
     # What came out.
 
@@ -448,16 +376,3 @@ class LineReader:
 
 def _rank(option: Option) -> int:
     return ORDER[option.name]
-
-
-def _position(option: Option) -> int:
-    return option.at[0] if option.at else 0
-
-
-def _owner(parts: list[_Part], position: int) -> _Part | None:
-    before = [part for part in parts if part.start < position]
-    unknown = [part for part in parts if not part.known]
-    unknown_before = [part for part in unknown if part.start < position]
-    if unknown_before:
-        return unknown_before[-1]
-    return unknown[0] if unknown else before[-1] if before else None

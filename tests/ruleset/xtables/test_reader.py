@@ -8,7 +8,8 @@ import pytest
 
 from notrack.packets.address import Family
 from notrack.ruleset.xtables.build import rule
-from notrack.ruleset.xtables.reader import guessed, read
+from notrack.ruleset.xtables.family import guessed
+from notrack.ruleset.xtables.reader import read
 from notrack.ruleset.xtables.tree import Broken, Chain, Command, Option, Rule, Ruleset, Table, Trivia
 from notrack.ruleset.xtables.writer import write, write_kept
 from notrack.text.diagnostic import Diagnostic, Severity
