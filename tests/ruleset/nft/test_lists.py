@@ -1,17 +1,14 @@
 """The rules with which nftables itself is tested, from its Debian source package, against the same laws.
 
-The package is fetched when the test runs (`apt-get source --download-only`, with a list of sources of its
-own), kept in a temporary folder, and never copied. NOTRACK_NFTABLES_SOURCE may name an unpacked source
-tree instead, or a folder that holds the package.
+The package is fetched when the test runs (see tests/sources.py). NOTRACK_NFTABLES_SOURCE may name an
+unpacked source tree instead.
 """
 
 from __future__ import annotations
 
 import os
 import re
-import subprocess
 import tarfile
-import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -20,60 +17,24 @@ import pytest
 from notrack.ruleset.nft import tree as t
 from notrack.ruleset.nft.reader import read
 from notrack.ruleset.nft.writer import write_item
+from tests.sources import orig_tarball
 
-CACHE = Path(tempfile.gettempdir()) / f"notrack-nftables-source-{os.getuid()}"
-KEYS = "/usr/share/keyrings/debian-archive-keyring.gpg"
-LIST = f"deb-src [signed-by={KEYS}] http://deb.debian.org/debian bookworm main\n"
 FAMILIES = ("ip", "ip6", "inet")
 LEAST = 0.95
 
 
-def fetched() -> Path | str:
-    """The folder `tests/py`, or why there is none."""
+def fetched() -> Path:
+    """The folder `tests/py`."""
     given = os.environ.get("NOTRACK_NFTABLES_SOURCE")
-    if given and (Path(given) / "tests/py").is_dir():
+    if given:
         return Path(given) / "tests/py"
-    folder = Path(given) if given else CACHE
-    if not list(folder.glob("nftables_*.orig.tar.*")):
-        failure = download(folder)
-        if failure:
-            return failure
-    unpacked = folder / "unpacked"
+    archive = orig_tarball("nftables")
+    unpacked = archive.parent / "unpacked"
     if not unpacked.is_dir():
-        archive = next(iter(folder.glob("nftables_*.orig.tar.*")))
         with tarfile.open(archive) as tar:
             members = [member for member in tar if "/tests/py/" in member.name]
             tar.extractall(unpacked, members, filter="data")
     return next(iter(unpacked.glob("*/tests/py")))
-
-
-def download(folder: Path) -> str | None:
-    for part in ("lists/partial", "cache/archives/partial"):
-        (folder / part).mkdir(parents=True, exist_ok=True)
-    (folder / "sources.list").write_text(LIST)
-    options = {
-        "Dir::Etc::sourcelist": folder / "sources.list",
-        "Dir::Etc::sourceparts": "/dev/null",
-        "Dir::State::lists": folder / "lists",
-        "Dir::Cache": folder / "cache",
-        "APT::Sandbox::User": "",
-    }
-    words = [word for name, value in options.items() for word in ("-o", f"{name}={value}")]
-    for command in (["update"], ["source", "--download-only", "nftables"]):
-        try:
-            done = subprocess.run(
-                ["apt-get", *words, *command],
-                cwd=folder,
-                capture_output=True,
-                text=True,
-                timeout=120,
-                check=False,
-            )
-        except (OSError, subprocess.TimeoutExpired) as error:
-            return str(error)
-        if done.returncode:
-            return done.stderr.strip()[-500:]
-    return None
 
 
 @dataclass
@@ -149,12 +110,7 @@ def usable(lab, group: Group) -> str:
 
 @pytest.fixture(scope="session")
 def source() -> Path:
-    found = fetched()
-    if isinstance(found, str):
-        if os.environ.get("CI") == "true":
-            pytest.fail(f"the nftables source package could not be fetched: {found}")
-        pytest.skip(f"the nftables source package could not be fetched: {found}")
-    return found
+    return fetched()
 
 
 @dataclass

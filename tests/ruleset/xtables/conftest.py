@@ -13,10 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.sources import orig_tarball
+
 BACKENDS = ("legacy", "nft")
-_KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
-_SUITE = "bookworm"
-_VERSION = "1.8.9"
 
 Load = Callable[[str, str, str], tuple[str | None, str]]
 
@@ -53,43 +52,14 @@ def load(tmp_path_factory: pytest.TempPathFactory) -> Load:
 
 @pytest.fixture(scope="session")
 def extension_lists() -> Path:
-    """The folder of the lists, fetched with apt into a cache outside of the project. Nothing of the machine's
-    own apt configuration is used or changed."""
-    cache = Path(tempfile.gettempdir()) / f"notrack-test-sources-{os.getuid()}" / f"iptables-{_VERSION}"
+    """The folder of the lists, unpacked beside the fetched source package."""
+    archive = orig_tarball("iptables")
+    cache = archive.parent / "extensions"
     if not cache.is_dir():
-        try:
-            _fetch(cache)
-        except (OSError, subprocess.SubprocessError, tarfile.TarError) as error:
-            if os.environ.get("CI") == "true":
-                pytest.fail(f"the iptables source package cannot be fetched: {error}")
-            pytest.skip(f"the iptables source package cannot be fetched: {error}")
+        with tempfile.TemporaryDirectory(dir=archive.parent) as name:
+            _unpack(archive, Path(name) / "out")
+            (Path(name) / "out").rename(cache)
     return cache
-
-
-def _fetch(cache: Path) -> None:
-    cache.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=cache.parent) as name:
-        folder = Path(name)
-        for part in ("lists/partial", "cache/archives/partial", "lists.d"):
-            (folder / part).mkdir(parents=True)
-        sources = folder / "sources.list"
-        sources.write_text(f"deb-src [signed-by={_KEYRING}] http://deb.debian.org/debian {_SUITE} main\n")
-        options = {
-            "Dir::Etc::SourceList": sources,
-            "Dir::Etc::SourceParts": folder / "lists.d",
-            "Dir::State::Lists": folder / "lists",
-            "Dir::Cache": folder / "cache",
-            "APT::Sandbox::User": "root",
-        }
-        apt = [
-            "apt-get",
-            "-q",
-            *(word for key, value in options.items() for word in ("-o", f"{key}={value}")),
-        ]
-        for command in (["update"], ["source", "--download-only", "iptables"]):
-            subprocess.run([*apt, *command], cwd=folder, check=True, capture_output=True, timeout=240)
-        _unpack(next(folder.glob("iptables_*.orig.tar.*")), folder / "out")
-        (folder / "out").rename(cache)
 
 
 def _unpack(archive: Path, folder: Path) -> None:
