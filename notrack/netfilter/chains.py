@@ -173,11 +173,7 @@ class Algebra:
                 changing.add(made)
             return made
 
-        diagram = questions.outcomes(self.space, function.diagram, replaced)
-        default = replaced(EMPTY)
-        if default != EMPTY:
-            free = self.space.complement(questions.outcomes(self.space, function.diagram, lambda _: FULL))
-            diagram = self.space.join(diagram, self.space.meet(free, default))
+        diagram = questions.relabelled(self.space, function.diagram, replaced)
         return Function(diagram, frozenset(changing))
 
 

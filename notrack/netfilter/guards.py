@@ -6,27 +6,12 @@ from collections.abc import Callable, Mapping
 
 from notrack.packets.address import Family
 from notrack.packets.diagram import EMPTY, FULL
-from notrack.packets.fields import ICMP_PROTOCOL, MIRROR, PORT_PROTOCOLS, Field, Fragment, domain, icmp_answer
+from notrack.packets.fields import MIRROR, Field, domain, icmp_answer, presence
 from notrack.packets.intervals import IntervalSet
 from notrack.packets.space import Space
 from notrack.ruleset.core import Among, Fact, Guard, Literal, Masked, Never, OneOf
 
 Truth = Callable[[str], bool]
-_HEADED = IntervalSet(((Fragment.WHOLE, Fragment.FIRST),))
-_TCP = IntervalSet.single(6)
-
-
-def presence(field: Field, family: Family) -> dict[Field, IntervalSet]:
-    """What a packet must be for the field to be there at all; a match on an absent field never holds."""
-    if field in (Field.SOURCE_PORT, Field.DESTINATION_PORT):
-        return {Field.PROTOCOL: PORT_PROTOCOLS, Field.FRAGMENT: _HEADED}
-    if field is Field.FLAGS:
-        return {Field.PROTOCOL: _TCP, Field.FRAGMENT: _HEADED}
-    if field in (Field.ICMP_TYPE, Field.ICMP_CODE):
-        return {Field.PROTOCOL: IntervalSet.single(ICMP_PROTOCOL[family]), Field.FRAGMENT: _HEADED}
-    if field is Field.MAC:
-        return {Field.MAC: IntervalSet(((0, (1 << 48) - 1),))}
-    return {}
 
 
 def fields_of(guard: Guard) -> set[Field]:

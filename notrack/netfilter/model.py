@@ -41,35 +41,37 @@ class Passage:
         """All packets that take this way."""
         return self._set(self.domain)
 
-    def accepted(self) -> PacketSet:
+    def accepted(self, within: PacketSet | None = None) -> PacketSet:
         """The packets that come to the end of the way."""
-        return self.where(lambda outcome: outcome.end is End.ON)
+        return self.where(lambda outcome: outcome.end is End.ON, within)
 
-    def ended(self, end: End, hook: Hook | None = None) -> PacketSet:
+    def ended(self, end: End, hook: Hook | None = None, within: PacketSet | None = None) -> PacketSet:
         """The packets that end in one manner, at one hook or at any."""
-        return self.where(lambda outcome: outcome.end is end and (hook is None or outcome.hook is hook))
+        return self.where(
+            lambda outcome: outcome.end is end and (hook is None or outcome.hook is hook), within
+        )
 
-    def dropped(self, hook: Hook | None = None) -> PacketSet:
-        return self.ended(End.DROP, hook)
+    def dropped(self, hook: Hook | None = None, within: PacketSet | None = None) -> PacketSet:
+        return self.ended(End.DROP, hook, within)
 
-    def rejected(self, hook: Hook | None = None) -> PacketSet:
-        return self.ended(End.REJECT, hook)
+    def rejected(self, hook: Hook | None = None, within: PacketSet | None = None) -> PacketSet:
+        return self.ended(End.REJECT, hook, within)
 
-    def reaching(self, hook: Hook) -> PacketSet:
+    def reaching(self, hook: Hook, within: PacketSet | None = None) -> PacketSet:
         """The packets that come as far as a hook; all of them for the first."""
         before: list[Hook] = []
         for stage in STAGES[self.way]:
             if stage.hook is hook:
                 break
             before.append(stage.hook)
-        return self.where(lambda outcome: outcome.end is End.ON or outcome.hook not in before)
+        return self.where(lambda outcome: outcome.end is End.ON or outcome.hook not in before, within)
 
     def untracked(self) -> PacketSet:
         """The packets without connection tracking, by a rule or by themselves."""
         return self.packets & PacketSet(self.space, self.space.among(Field.STATE, State.UNTRACKED))
 
-    def untracked_by_rule(self) -> PacketSet:
-        return self.where(lambda outcome: outcome.effects.track is Track.UNTRACKED)
+    def untracked_by_rule(self, within: PacketSet | None = None) -> PacketSet:
+        return self.where(lambda outcome: outcome.effects.track is Track.UNTRACKED, within)
 
     def translated(self) -> list[tuple[Effects, PacketSet]]:
         """Each translation of first packets of flows, with the packets that get it and are not dropped."""
@@ -81,17 +83,21 @@ class Passage:
             )
             if nat != Effects() and outcome.end is End.ON:
                 found.setdefault(outcome.effects, []).append(leaf)
-        sets = [(effects, self._leaves(frozenset(leaves))) for effects, leaves in found.items()]
-        return [(effects, packets) for effects, packets in sets if packets]
+        sets = {
+            effects: self.algebra.where(self.function.diagram, frozenset(found[effects])) for effects in found
+        }
+        cut = [
+            (effects, self._set(self.space.meet(packets, self.domain))) for effects, packets in sets.items()
+        ]
+        return [(effects, packets) for effects, packets in cut if packets]
 
-    def where(self, wanted: Callable[[Outcome], bool]) -> PacketSet:
-        """The packets with such an outcome."""
-        leaves = questions.leaves(self.space, self.function.diagram)
-        chosen = frozenset(leaf for leaf in leaves if wanted(self.algebra.outcome(leaf)))
-        if not wanted(Outcome(End.ON)):
-            return self._leaves(chosen)
-        others = self._leaves(frozenset(leaves) - chosen)
-        return self._set(self.space.minus(self.domain, others.diagram))
+    def where(self, wanted: Callable[[Outcome], bool], within: PacketSet | None = None) -> PacketSet:
+        """The packets with such an outcome, of all or of a set; of a small set they cost little."""
+        space = self.space
+        asked = self.domain if within is None else space.meet(self.domain, within.diagram)
+        part = self.function.diagram if within is None else space.meet(asked, self.function.diagram)
+        chosen = questions.relabelled(space, part, lambda leaf: int(wanted(self.algebra.outcome(leaf))))
+        return self._set(space.meet(asked, chosen))
 
     def outcome(self, packet: Packet, facts: dict[str, bool] | None = None) -> Outcome:
         """What becomes of one packet, whose state is the one behind connection tracking."""
@@ -100,10 +106,6 @@ class Passage:
     @property
     def space(self) -> Space:
         return self.algebra.space
-
-    def _leaves(self, leaves: frozenset[int]) -> PacketSet:
-        found = self.algebra.where(self.function.diagram, leaves)
-        return self._set(self.space.meet(found, self.domain))
 
     def _set(self, diagram: int) -> PacketSet:
         return PacketSet(self.space, diagram)

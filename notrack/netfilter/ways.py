@@ -162,7 +162,7 @@ def takers(space: Space, host: Host, way: Way) -> int:
     ]
     if way in (Way.LOCAL_IN, Way.FORWARD):
         parts.append(_link_kinds(space))
-    return space.all_of([*parts, space.well_formed])
+    return space.all_of(parts)
 
 
 def arrives(space: Space, way: Way) -> int:

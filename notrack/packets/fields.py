@@ -216,3 +216,23 @@ def bits_set(mask: int, value: int, width: int = 8) -> IntervalSet:
         if bit >= low:
             members += [member | bit for member in members]
     return IntervalSet.of((member, member | (low - 1)) for member in members)
+
+
+_HEADED = IntervalSet(((Fragment.WHOLE, Fragment.FIRST),))
+_TCP = IntervalSet.single(6)
+
+
+def presence(field: Field, family: Family) -> dict[Field, IntervalSet]:
+    """What a packet must be for the field to be there at all; a match on an absent field never holds.
+
+    So no rule tells packets apart by the values of fields that they do not have.
+    """
+    if field in (Field.SOURCE_PORT, Field.DESTINATION_PORT):
+        return {Field.PROTOCOL: PORT_PROTOCOLS, Field.FRAGMENT: _HEADED}
+    if field is Field.FLAGS:
+        return {Field.PROTOCOL: _TCP, Field.FRAGMENT: _HEADED}
+    if field in (Field.ICMP_TYPE, Field.ICMP_CODE):
+        return {Field.PROTOCOL: IntervalSet.single(ICMP_PROTOCOL[family]), Field.FRAGMENT: _HEADED}
+    if field is Field.MAC:
+        return {Field.MAC: IntervalSet(((0, NO_MAC - 1),))}
+    return {}

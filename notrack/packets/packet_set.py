@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from notrack.packets.diagram import EMPTY, FULL
-from notrack.packets.fields import Field
+from notrack.packets.fields import Field, presence
 from notrack.packets.intervals import IntervalSet
 from notrack.packets.packet import Packet
 from notrack.packets.space import Space
@@ -17,6 +17,8 @@ from notrack.packets.witness import Witness, member, witness
 class PacketSet:
     """Packets of one family, exact. Equality is equality of the sets; the sets must be of one space.
 
+    A set never tells packets apart by fields that they do not have (the ports of ICMP): it holds such a
+    packet with every value of the field or with none. Counts, projections and witnesses know better.
     Every operation may raise `TooHard`.
     """
 
@@ -29,18 +31,18 @@ class PacketSet:
 
     @staticmethod
     def everything(space: Space) -> PacketSet:
-        """All packets that can be."""
-        return PacketSet(space, space.well_formed)
+        """All packets."""
+        return PacketSet(space, FULL)
 
     @staticmethod
     def where(space: Space, field: Field, values: IntervalSet | int) -> PacketSet:
-        """The packets that can be and whose field has one of these values."""
-        return PacketSet(space, space.meet(space.among(field, values), space.well_formed))
+        """The packets that have the field, with one of these values."""
+        return PacketSet(space, space.having(field, values))
 
     @staticmethod
     def free(space: Space, name: str) -> PacketSet:
         """The packets for which a named fact holds that the packet alone does not decide."""
-        return PacketSet(space, space.meet(space.free(name), space.well_formed))
+        return PacketSet(space, space.free(name))
 
     def __bool__(self) -> bool:
         return self.diagram != EMPTY
@@ -55,8 +57,8 @@ class PacketSet:
         return PacketSet(self.space, self.space.minus(self.diagram, other.diagram))
 
     def __invert__(self) -> PacketSet:
-        """The packets that can be and are not in the set."""
-        return PacketSet(self.space, self.space.minus(self.space.well_formed, self.diagram))
+        """The packets that are not in the set."""
+        return PacketSet(self.space, self.space.complement(self.diagram))
 
     def __le__(self, other: PacketSet) -> bool:
         """Subset."""
@@ -88,12 +90,17 @@ class PacketSet:
         return self.space.facts(self.diagram)
 
     def project(self, field: Field) -> IntervalSet:
-        """The values that a field (no mark) has in the set."""
-        return self.space.project(self.diagram, field)
+        """The values that a field (no mark) has in the set; of packets that lack it, its value for that."""
+        return self.space.project(
+            self._well_formed() if presence(field, self.space.family) else self.diagram, field
+        )
 
     def count(self, fields: Collection[Field]) -> int:
         """How many combinations of values of the fields have a member in the set."""
-        return self.space.count(self.diagram, fields)
+        return self.space.count(self._well_formed(), fields)
+
+    def _well_formed(self) -> int:
+        return self.space.meet(self.space.well_formed, self.diagram)
 
     def witness(self) -> Witness | None:
         """A member that reads well; None of an empty set."""
@@ -105,5 +112,5 @@ class PacketSet:
 
     @property
     def is_full(self) -> bool:
-        """Whether every packet that can be is in the set."""
-        return self.diagram == FULL or self.space.minus(self.space.well_formed, self.diagram) == EMPTY
+        """Whether every packet is in the set."""
+        return self.diagram == FULL

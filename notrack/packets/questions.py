@@ -81,7 +81,12 @@ def assign(store: Diagrams, diagram: int, values: Mapping[int, int]) -> int:
 
 def outcomes(store: Diagrams, diagram: int, change: Callable[[int], int]) -> int:
     """The diagram with every leaf but 0 replaced by `change(leaf)`; with 0 and 1 the result is a set."""
-    done: dict[int, int] = {EMPTY: EMPTY}
+    return relabelled(store, diagram, lambda leaf: EMPTY if leaf == EMPTY else change(leaf))
+
+
+def relabelled(store: Diagrams, diagram: int, change: Callable[[int], int]) -> int:
+    """The diagram with every leaf, 0 too, replaced by `change(leaf)`."""
+    done: dict[int, int] = {}
 
     def walk(at: int) -> int:
         if at not in done:

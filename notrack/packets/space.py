@@ -21,6 +21,7 @@ from notrack.packets.fields import (
     Fragment,
     domain,
     icmp_answer,
+    presence,
 )
 from notrack.packets.intervals import Interval, IntervalSet
 
@@ -59,6 +60,14 @@ class Space(Diagrams):
         if field in BITWISE:
             return self._bits(self.levels[field], values & self.domains[field].whole)
         return self.literal(self.levels[field][0], values)
+
+    def having(self, field: Field, values: IntervalSet | int) -> int:
+        """The packets that have the field, with one of these values: what a match in a rule means."""
+        allowed = IntervalSet.single(values) if isinstance(values, int) else values
+        needed = presence(field, self.family)
+        inner = needed.pop(field, None)
+        present = self.cube(needed) if needed else FULL
+        return self.meet(present, self.among(field, allowed if inner is None else allowed & inner))
 
     def masked(self, field: Field, mask: int, value: int) -> int:
         """The packets whose mark equals `value` under `mask`; `field` must be one of the marks."""

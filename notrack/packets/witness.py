@@ -11,6 +11,7 @@ from notrack.packets.address import Family
 from notrack.packets.diagram import EMPTY, Diagrams
 from notrack.packets.fields import (
     BITWISE,
+    NO_ICMP_TYPE,
     NO_INTERFACE,
     NO_MAC,
     AddressType,
@@ -20,6 +21,7 @@ from notrack.packets.fields import (
     State,
     interface_prefix,
     interface_value,
+    presence,
 )
 from notrack.packets.intervals import IntervalSet
 from notrack.packets.packet import PLAIN_LENGTH, Packet, packet_of
@@ -58,7 +60,7 @@ _LIKED: dict[Field, list[IntervalSet]] = {
     Field.SOURCE_TYPE: _values(AddressType.UNICAST, AddressType.LOCAL),
     Field.PROTOCOL: _values(6, 17, 1, 58, 132, 47, 50),
     Field.FRAGMENT: _values(Fragment.WHOLE),
-    Field.ICMP_TYPE: _values(256, 8, 128, 3, 2, 0, 129),
+    Field.ICMP_TYPE: _values(8, 128, 3, 2, 0, 129, (0, NO_ICMP_TYPE - 1)),
     Field.ICMP_CODE: _values(0),
     Field.DESTINATION_PORT: _values(80, 443, 22, 53, 8080, 40000, (1024, 65535), (1, 1023)),
     Field.SOURCE_PORT: _values(40000, (32768, 60999), (1024, 65535), 80, 443, 53, (1, 1023)),
@@ -68,6 +70,13 @@ _LIKED: dict[Field, list[IntervalSet]] = {
     Field.LENGTH: _values(PLAIN_LENGTH, (PLAIN_LENGTH, 1500)),
     Field.TTL: _values(64, (1, 255)),
     Field.TOS: _values(0),
+}
+_ABSENT: dict[Field, list[IntervalSet]] = {
+    Field.ICMP_TYPE: _values(NO_ICMP_TYPE),
+    Field.ICMP_CODE: _values(0),
+    Field.SOURCE_PORT: _values(0),
+    Field.DESTINATION_PORT: _values(0),
+    Field.FLAGS: _values(0),
 }
 _ADDRESSES = {
     (Field.SOURCE, Family.IPV4): _networks("203.0.113.9/24", "192.0.2.9/24", "10.0.0.9/8", "192.168.1.9/16"),
@@ -111,7 +120,8 @@ def witness(space: Space, diagram: int) -> Witness | None:
                 number = 2 * number + bit
             values[field] = number
         elif levels:
-            values[field], diagram = _step(space, diagram, levels[0], _liked(field, space, diagram))
+            liked = _liked(field, space, diagram) if _has(field, values, space.family) else _ABSENT[field]
+            values[field], diagram = _step(space, diagram, levels[0], liked)
     if values[Field.LENGTH] == PLAIN_LENGTH:
         del values[Field.LENGTH]
     facts: list[tuple[str, bool]] = []
@@ -121,6 +131,12 @@ def witness(space: Space, diagram: int) -> Witness | None:
         if asked:
             facts.append((name, bool(chosen[level])))
     return Witness(packet_of(values, space.family), tuple(facts))
+
+
+def _has(field: Field, values: dict[Field, int], family: Family) -> bool:
+    """Whether a packet with the values that are chosen so far has a field."""
+    needed = presence(field, family)
+    return all(other is field or values[other] in allowed for other, allowed in needed.items())
 
 
 def _liked(field: Field, space: Space, diagram: int) -> list[IntervalSet]:
