@@ -1,0 +1,80 @@
+"""The options of every rule (-s -d -i -o -p -f) as literals: what `ip_packet_match` and its IPv6 twin do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from notrack.packets.address import Family
+from notrack.packets.fields import Field, Fragment, interface_prefix, interface_value
+from notrack.packets.intervals import IntervalSet
+from notrack.ruleset import core
+from notrack.ruleset.xtables import values
+from notrack.ruleset.xtables.literals import NEVER, among, single
+from notrack.ruleset.xtables.tree import Option
+from notrack.ruleset.xtables.words import bare
+
+# Headers that IPv6 steps over on its way to the protocol, so that `-p` never names them (ipv6_find_hdr).
+STEPPED_OVER = IntervalSet.of(((0, 0), (43, 44), (60, 60)))
+_AUTHENTICATION = 51
+
+
+def header_literals(option: Option, family: Family) -> core.Guard:
+    """The literals of a base option. `Meaningless` values, e.g. addresses of the other family, never hold."""
+    try:
+        return _OPTIONS[option.name](option, family)
+    except values.Meaningless:
+        return NEVER
+
+
+def _address(field: Field) -> Callable[[Option, Family], core.Guard]:
+    def literals(option: Option, family: Family) -> core.Guard:
+        found = values.addresses(option.values[0], family)
+        if found is None:
+            return (core.Fact(f"{option.name} {bare(option.values[0])}", option.negated),)
+        return among(field, found, option.negated, family)
+
+    return literals
+
+
+def _interface(field: Field) -> Callable[[Option, Family], core.Guard]:
+    def literals(option: Option, family: Family) -> core.Guard:
+        name, open_ended = values.interface(option.values[0])
+        found = interface_prefix(name) if open_ended else IntervalSet.single(interface_value(name))
+        return among(field, found, option.negated, family)
+
+    return literals
+
+
+def _protocol(option: Option, family: Family) -> core.Guard:
+    number = values.protocol(option.values[0])
+    if number is None:
+        return (core.Fact(f"-p {bare(option.values[0])}", option.negated),)
+    if number == 0:  # all of them
+        return NEVER if option.negated else ()
+    if family is Family.IPV6 and number in STEPPED_OVER:
+        return () if option.negated else NEVER
+    literal = single(Field.PROTOCOL, number, option.negated)
+    if family is Family.IPV6 and number == _AUTHENTICATION:
+        return _authentication(literal, option.negated)
+    return (literal,)
+
+
+def _authentication(literal: core.Among, negated: bool) -> core.Guard:
+    """`-p ah` in IPv6: the nft backend stops at the header, the legacy one steps over it."""
+    seen = core.Fact("-p ah stops at the header (iptables-nft does, iptables-legacy does not)")
+    return (core.OneOf(((single(Field.PROTOCOL, _AUTHENTICATION), seen),), negated),)
+
+
+def _fragment(option: Option, family: Family) -> core.Guard:
+    """`-f`: second and further fragments; without it both kinds match."""
+    return (single(Field.FRAGMENT, Fragment.LATER, option.negated),)
+
+
+_OPTIONS: dict[str, Callable[[Option, Family], core.Guard]] = {
+    "-s": _address(Field.SOURCE),
+    "-d": _address(Field.DESTINATION),
+    "-i": _interface(Field.IN),
+    "-o": _interface(Field.OUT),
+    "-p": _protocol,
+    "-f": _fragment,
+}
