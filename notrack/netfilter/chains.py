@@ -238,11 +238,19 @@ class Chains:
             self._open.pop()
 
     def _rule(self, rule: Rule) -> Function:
-        does = self.algebra.compose_all([self._action(action) for action in rule.actions])
+        does = self.actions(rule.actions)
         if does.diagram == EMPTY:
             return NOTHING
+        return self.algebra.within(self.guard(rule), does)
+
+    def actions(self, actions: Sequence[Action]) -> Function:
+        """What several actions in a row do."""
+        return self.algebra.compose_all([self._action(action) for action in actions])
+
+    def guard(self, rule: Rule) -> int:
+        """The packets that a rule matches, all else being as the rule sees it."""
         guard = answered(rule.guard, self.space.family) if self.answers else rule.guard
-        return self.algebra.within(guard_set(self.space, guard), does)
+        return guard_set(self.space, guard)
 
     def _action(self, action: Action) -> Function:
         algebra = self.algebra

@@ -169,6 +169,10 @@ class Model:
             self._passages[way] = self._passage(way)
         return self._passages[way]
 
+    def arrives(self, way: Way) -> int:
+        """The packets that, as they are when routed, take the way."""
+        return self._facing(ways.arrives(self.space, way))
+
     def _facing(self, diagram: int) -> int:
         return self.space.mirror(diagram) if self.answers else diagram
 
@@ -178,14 +182,12 @@ class Model:
         for stage in STAGES[way]:
             function = late.compose(function, self._stage(stage, way))
             if stage.hook in (Hook.PREROUTING, Hook.OUTPUT) and not stage.early and not stage.again:
-                elsewhere = space.complement(self._facing(ways.arrives(space, way)))
+                elsewhere = space.complement(self.arrives(way))
                 function = late.compose(function, late.constant(Outcome(End.ELSEWHERE), elsewhere))
-        if not self.tracks:
-            function = self._assigned(late, function, {Field.STATE: State.INVALID})
-        domain = self._domain(way)
-        return self._as_seen(way, domain, function)
+        return self._as_seen(way, self.domain(way), function)
 
-    def _domain(self, way: Way) -> int:
+    def domain(self, way: Way) -> int:
+        """The packets that may take the way, with every state that connection tracking may give them."""
         space = self.space
         states = tracking.possible_states(space) if self.tracks else space.among(Field.STATE, State.UNTRACKED)
         parts = [ways.takers(space, self.host, way), states]
@@ -220,43 +222,53 @@ class Model:
 
     def _stage(self, stage: Stage, way: Way) -> Function:
         early = stage.early and not stage.again
-        algebra = self._early if early else self._late
-        mounted = ways.mounted(self.ruleset, stage, self.family)
-        nat = [item for item in mounted if item.translates]
-        at = nat[0].priority if nat else 0
-        plain = [item for item in mounted if not item.translates]
-        row = [self._base(item, stage, algebra) for item in plain if item.priority < at]
+        algebra = self.algebra(stage)
+        before, nat, behind = ways.in_order(ways.mounted(self.ruleset, stage, self.family))
+        row = [self.chains(item, stage).base(item.chain) for item in before]
         row.append(self._translation(nat, stage, algebra))
-        row += [self._base(item, stage, algebra) for item in plain if item.priority >= at]
+        row += [self.chains(item, stage).base(item.chain) for item in behind]
         function = algebra.compose_all(row)
-        fixed = {self._mirror(field): value for field, value in ways.seen_at(stage, way).items()}
-        if early and self.tracks:
-            fixed[Field.STATE] = State.INVALID
-        function = self._assigned(algebra, function, fixed)
+        function = self._assigned(algebra, function, self.seen_at(stage, way))
         if early:
             function = self._late.ended(function, lambda old: replace(old, effects=old.effects.as_entry()))
-        return self._defragmented(function) if stage.hook is Hook.INPUT else function
+        return self._defragmented(function) if self.splits_fragments(stage) else function
 
-    def _mirror(self, field: Field) -> Field:
-        return MIRROR.get(field, field) if self.answers else field
+    def algebra(self, stage: Stage) -> Algebra:
+        """The algebra of a stage: that of the way to connection tracking, or of the way behind it."""
+        return self._early if stage.early and not stage.again else self._late
+
+    def seen_at(self, stage: Stage, way: Way) -> dict[Field, int]:
+        """Fields that the rules of a stage see otherwise than the packet of the whole way has them.
+
+        Before connection tracking, and without it, no packet has an entry: its state is INVALID.
+        """
+        seen = ways.seen_at(stage, way)
+        fixed = {MIRROR.get(field, field) if self.answers else field: value for field, value in seen.items()}
+        if not self.tracks or (stage.early and not stage.again):
+            fixed[Field.STATE] = State.INVALID
+        return fixed
+
+    def splits_fragments(self, stage: Stage) -> bool:
+        """Whether a stage sees whole packets where the one before saw fragments (INPUT of IPv4)."""
+        return stage.hook is Hook.INPUT and self.family is Family.IPV4 and not self.reassembles
 
     def _assigned(self, algebra: Algebra, function: Function, fixed: dict[Field, int]) -> Function:
         levels = {self.space.levels[field][0]: value for field, value in fixed.items()}
         return Function(questions.assign(self.space, function.diagram, levels), function.changing)
 
     def _defragmented(self, function: Function) -> Function:
-        """INPUT of IPv4 sees whole packets, whatever PREROUTING saw; that of IPv6 sees fragments."""
-        if self.reassembles or self.family is Family.IPV6:
-            return function
+        """The function for fragments: the first stands for the whole packet, later ones are part of it."""
         headed = self.space.complement(self.space.among(Field.FRAGMENT, Fragment.LATER))
         whole = self._assigned(self._late, function, {Field.FRAGMENT: Fragment.WHOLE})
         return self._late.within(headed, whole)
 
-    def _base(self, item: Mounted, stage: Stage, algebra: Algebra) -> Function:
+    def chains(self, item: Mounted, stage: Stage) -> Chains:
+        """The chains of a table, as they are at a stage."""
+        algebra = self.algebra(stage)
         key = (id(item.table), stage.hook, algebra.before_tracking)
         if key not in self._chains:
             self._chains[key] = Chains(algebra, item.table, stage.hook, self.host, answers=self.answers)
-        return self._chains[key].base(item.chain)
+        return self._chains[key]
 
     def _translation(self, items: Iterable[Mounted], stage: Stage, algebra: Algebra) -> Function:
         """The nat chains of a hook: asked for first packets of tracked flows alone, and no further after one
@@ -267,7 +279,7 @@ class Model:
         result = NOTHING
         for item in items:
             new = self.space.among(Field.STATE, State.NEW)
-            function = algebra.within(new, self._base(item, stage, algebra))
+            function = algebra.within(new, self.chains(item, stage).base(item.chain))
             result = algebra.compose(algebra.ended(result, _settled), function)
         return algebra.ended(result, _unsettled)
 

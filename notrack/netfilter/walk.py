@@ -263,12 +263,8 @@ def _stage(journey: _Walk, stage: Stage) -> End:
 
 
 def _in_order(journey: _Walk, stage: Stage) -> Iterator[Mounted]:
-    found = ways.mounted(journey.ruleset, stage, journey.family)
-    nat = [item for item in found if item.translates]
-    at = nat[0].priority if nat else 0
-    yield from (item for item in found if not item.translates and item.priority < at)
-    yield from nat
-    yield from (item for item in found if not item.translates and item.priority >= at)
+    for part in ways.in_order(ways.mounted(journey.ruleset, stage, journey.family)):
+        yield from part
 
 
 def _route(journey: _Walk) -> None:

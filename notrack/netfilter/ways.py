@@ -109,6 +109,18 @@ def mounted(ruleset: Ruleset, stage: Stage, family: Family) -> list[Mounted]:
     return [item[3] for item in sorted(found, key=lambda item: item[:3])]
 
 
+def in_order(items: list[Mounted]) -> tuple[list[Mounted], list[Mounted], list[Mounted]]:
+    """The chains of a stage before the kernel's own translation, those of it, and those behind it."""
+    nat = [item for item in items if item.translates]
+    at = nat[0].priority if nat else 0
+    plain = [item for item in items if not item.translates]
+    return (
+        [item for item in plain if item.priority < at],
+        nat,
+        [item for item in plain if item.priority >= at],
+    )
+
+
 def seen_at(stage: Stage, way: Way) -> dict[Field, int]:
     """Fields that rules of a stage see otherwise than the packet of the whole way has them.
 

@@ -13,6 +13,7 @@ from notrack.netfilter.effects import Track
 from notrack.netfilter.host import Host, HostInterface
 from notrack.netfilter.model import Model, Passage
 from notrack.netfilter.tracking import first_state, keeps, possible_states
+from notrack.netfilter.visits import survivors
 from notrack.netfilter.walk import Trace, Undetermined, resettled, settle_kinds, walk
 from notrack.netfilter.ways import Way, takers
 from notrack.packets.address import Family
@@ -285,6 +286,138 @@ def takes(model: Model, way: Way, made: Packet) -> bool:
     space = model.space
     states = possible_states(space)
     return leaf(space, takers(space, HOST, way), made) == 1 and leaf(space, states, made) == 1
+
+
+@pytest.mark.parametrize("family", list(Family))
+@pytest.mark.parametrize("start", range(0, 40, 5))
+def test_rule_by_rule_and_whole_chains_agree(start: int, family: Family) -> None:
+    for seed in range(start, start + 5):
+        model = Model(ruleset(seed, family), family, HOST)
+        space = model.space
+        state = space.among(Field.STATE, State.UNTRACKED)
+        for way in Way:
+            parts = []
+            for effects, packets in survivors(model, way).items():
+                if effects.track is Track.UNTRACKED and model.tracks:
+                    parts.append(space.meet(state, space.exists(packets.diagram, [Field.STATE])))
+                else:
+                    parts.append(packets.diagram)
+            assert space.first(parts) == model.passage(way).accepted().diagram
+
+
+@pytest.mark.parametrize("family", list(Family))
+@pytest.mark.parametrize("seed", range(12))
+def test_answers_are_the_mirrored_passage(seed: int, family: Family) -> None:
+    rules = ruleset(seed, family)
+    direct = Model(rules, family, HOST)
+    answers = Model(rules, family, HOST, answers=True, space=direct.space)
+    for way in Way:
+        once = answers.passage(way)
+        assert direct.space.mirror(once.domain) == direct.passage(way).domain
+        assert once.accepted().mirror() == direct.passage(way).accepted()
+        assert once.untracked_by_rule().mirror() == direct.passage(way).untracked_by_rule()
+
+
+def encoded_set(z3, space, diagram, at):  # type: ignore[no-untyped-def]
+    """A diagram as a formula, node by node."""
+    done = {0: z3.BoolVal(False), 1: z3.BoolVal(True)}
+
+    def walk(node):  # type: ignore[no-untyped-def]
+        if node not in done:
+            level, cuts, kids = space.nodes[node]
+            made = walk(kids[-1])
+            for cut, kid in reversed(list(zip(cuts[:-1], kids[:-1], strict=True))):
+                made = z3.If(at[level] <= cut, walk(kid), made)
+            done[node] = made
+        return done[node]
+
+    return walk(diagram)
+
+
+def encoded_guard(z3, space, literals, at):  # type: ignore[no-untyped-def]
+    """A guard as a formula, from the meaning of its literals alone."""
+
+    def one_literal(literal):  # type: ignore[no-untyped-def]
+        if isinstance(literal, Among):
+            has = z3.BoolVal(True)
+            protocol, fragment = at[space.levels[Field.PROTOCOL][0]], at[space.levels[Field.FRAGMENT][0]]
+            if literal.field in (Field.SOURCE_PORT, Field.DESTINATION_PORT):
+                has = z3.And(fragment < 2, z3.Or([protocol == n for n in (6, 17, 33, 132, 136)]))
+            elif literal.field is Field.FLAGS:
+                has = z3.And(fragment < 2, protocol == 6)
+            elif literal.field is Field.ICMP_TYPE:
+                has = z3.And(fragment < 2, protocol == (1 if space.family is Family.IPV4 else 58))
+            elif literal.field is Field.MAC:
+                has = at[space.levels[Field.MAC][0]] < 1 << 48
+            value = at[space.levels[literal.field][0]]
+            inside = z3.Or([z3.And(value >= low, value <= high) for low, high in literal.values])
+            return z3.And(has, z3.Not(inside) if literal.negated else inside)
+        if isinstance(literal, Masked):
+            levels = list(reversed(space.levels[literal.field]))
+            wrong = literal.value & ~literal.mask
+            bits = [at[levels[i]] == (literal.value >> i & 1) for i in range(32) if literal.mask >> i & 1]
+            inside = z3.And(z3.BoolVal(not wrong), *bits)
+        elif isinstance(literal, Fact):
+            inside = at[space.names[literal.name]] == 1
+        else:
+            return z3.BoolVal(False)
+        return z3.Not(inside) if literal.negated else inside
+
+    return z3.And([one_literal(literal) for literal in literals])
+
+
+def encoded_chain(z3, space, table, name, after, at):  # type: ignore[no-untyped-def]
+    """Whether a chain accepts, where `after` is whether what comes back is accepted."""
+    result = after
+    chain = table.chain(name)
+    for rule in reversed(chain.rules):
+        does = rule.actions[-1]
+        if isinstance(does, Jump):
+            then = encoded_chain(z3, space, table, does.chain, after if does.goto else result, at)
+        else:
+            fixed = {Verdict.ACCEPT: z3.BoolVal(True), Verdict.DROP: z3.BoolVal(False), Verdict.RETURN: after}
+            then = fixed.get(does, z3.BoolVal(False))
+        result = z3.If(encoded_guard(z3, space, rule.guard, at), then, result)
+    return result
+
+
+@pytest.mark.parametrize("family", list(Family))
+@pytest.mark.parametrize("seed", range(15))
+def test_z3_agrees_on_random_chains(seed: int, family: Family) -> None:
+    z3 = pytest.importorskip("z3")
+    draw = random.Random(seed)
+    verdicts = (Verdict.ACCEPT, Verdict.DROP, Verdict.REJECT, Verdict.RETURN)
+
+    def plain(later: list[str]) -> Rule:
+        literals: list[Literal] = []
+        while len(literals) < draw.randrange(4):
+            found = literal(draw, family)
+            if not isinstance(found, OneOf):
+                literals.append(found)
+        jump = Jump(draw.choice(later), draw.random() < 0.3) if later and draw.random() < 0.4 else None
+        return Rule(tuple(literals), (jump or draw.choice(verdicts),))
+
+    names = ["a", "b", "c", "d"]
+    chains = [Chain(n, tuple(plain(names[i + 1 :]) for _ in range(6))) for i, n in enumerate(names)]
+    keeper = Rule((Among(Field.STATE, ONE(State.NEW)),), (Log("keeps tracking on"),))
+    chains.append(Chain("base", (keeper, *(plain(names) for _ in range(8))), Base(Hook.FORWARD, 0)))
+    table = Table("t", frozenset((family,)), (*chains[:-1], replace(chains[-1], rules=chains[-1].rules[1:])))
+    whole = Ruleset((table, Table("k", frozenset((family,)), (Chain("unreached", (keeper,)),))))
+    model = Model(whole, family, HOST)
+    space, passage = model.space, model.passage(Way.FORWARD)
+    accepted = passage.accepted().diagram
+    for name in FACTS:
+        space.free(name)
+    at = [z3.Int(f"v{level}") for level in range(len(space.tops))]
+    typed = z3.And([z3.And(v >= 0, v <= top) for v, top in zip(at, space.tops, strict=True)])
+    domain = encoded_set(z3, space, passage.domain, at)
+    rules = encoded_chain(z3, space, table, "base", z3.BoolVal(True), at)
+    solver = z3.Solver()
+    solver.add(typed, z3.And(domain, rules) != encoded_set(z3, space, accepted, at))
+    assert solver.check() == z3.unsat
+    other = z3.Solver()
+    other.add(typed, domain, rules)
+    assert (other.check() == z3.unsat) == (accepted == 0)
 
 
 def test_free_facts_are_the_only_other_levels() -> None:
