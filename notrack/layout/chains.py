@@ -58,16 +58,16 @@ class Chains:
         self._names[key] = name
         return name
 
-    def extend_origins(self, chain: str, origins: tuple[Origin, ...]) -> bool:
-        """Note that the rules of an existing chain serve more declarations; False if it has no rules."""
-        lines = self._rules.get(chain)
-        if not lines:
-            return False
-        if not set(origins) <= set(lines[0].origins):
-            self._rules[chain] = [
-                replace(line, origins=tuple(dict.fromkeys(line.origins + origins))) for line in lines
-            ]
-        return True
+    def serve(self, lines: Iterable[Line]) -> None:
+        """Fill a shared chain, or note that its rules, which are the same ones, serve more declarations."""
+        wanted = list(lines)
+        present = self._rules.get(wanted[0].chain)
+        if not present:
+            self._rules[wanted[0].chain] = wanted
+            return
+        for index, (old, new) in enumerate(zip(present, wanted, strict=True)):
+            if not set(new.origins) <= set(old.origins):
+                present[index] = replace(old, origins=tuple(dict.fromkeys(old.origins + new.origins)))
 
     def own(self, builtin: Iterable[str], heads: Iterable[str]) -> list[str]:
         """The user chains that hold rules, heads first."""

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from notrack.packets.address import Family, prefix_text, prefixes
-from notrack.packets.intervals import IntervalSet
+from notrack.packets.intervals import Interval, IntervalSet
 from notrack.plan.box import PORTS, Box
 
 _PORT_SLOTS = 15  # of one multiport match; a range takes two
@@ -17,16 +17,21 @@ class Prefixes:
     """A list of prefixes, or everything except it."""
 
     listed: tuple[str, ...]
+    spans: tuple[Interval, ...]  # the addresses of each
     negated: bool = False
 
 
 def listing(addresses: IntervalSet, family: Family) -> Prefixes:
     """The shorter way to say a set: what is in it, or what is not."""
-    inside = tuple(prefix_text(v, n, family) for v, n in prefixes(addresses, family))
-    if len(inside) == 1:
-        return Prefixes(inside)
-    outside = tuple(prefix_text(v, n, family) for v, n in prefixes(family.whole - addresses, family))
-    return Prefixes(outside, negated=True) if outside and len(outside) < len(inside) else Prefixes(inside)
+    inside = list(prefixes(addresses, family))
+    outside = list(prefixes(family.whole - addresses, family)) if len(inside) > 1 else []
+    negated = bool(outside) and len(outside) < len(inside)
+    chosen = outside if negated else inside
+    return Prefixes(
+        tuple(prefix_text(value, length, family) for value, length in chosen),
+        tuple((value, value | (1 << family.bits - length) - 1) for value, length in chosen),
+        negated,
+    )
 
 
 def names_destination(box: Box) -> bool:
@@ -37,18 +42,22 @@ def names_destination(box: Box) -> bool:
     return box.destination is not None and 2 * box.destination.size() < box.family.whole.size()
 
 
-def port_chunks(ports: IntervalSet) -> Iterator[tuple[str, ...]]:
-    """Ports in chunks that one multiport match holds, each item `80` or `8000:8010`."""
-    if ports == PORTS:
-        return
-    chunk: list[str] = []
+def port_chunks(ports: IntervalSet) -> Iterator[IntervalSet]:
+    """Ports in chunks that one multiport match holds; all ports are one chunk."""
+    chunk: list[Interval] = []
     slots = 0
     for low, high in ports:
         size = 1 if low == high else 2
         if slots + size > _PORT_SLOTS:
-            yield tuple(chunk)
+            yield IntervalSet(tuple(chunk))
             chunk, slots = [], 0
-        chunk.append(str(low) if low == high else f"{low}:{high}")
+        chunk.append((low, high))
         slots += size
-    if chunk:
-        yield tuple(chunk)
+    yield IntervalSet(tuple(chunk))
+
+
+def port_words(ports: IntervalSet) -> tuple[str, ...]:
+    """Ports as iptables writes them, `80` or `8000:8010`; nothing for all ports."""
+    if ports == PORTS:
+        return ()
+    return tuple(str(low) if low == high else f"{low}:{high}" for low, high in ports)

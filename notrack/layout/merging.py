@@ -17,10 +17,14 @@ _ORDERED = frozenset({Stage.TRANSLATE})  # the first match wins, in the order of
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One box and the declarations that it comes from."""
+    """One box and what was merged into it: each declaration with the packets that are its own."""
 
     box: Box
-    origins: tuple[Origin, ...]
+    members: tuple[tuple[Box, tuple[Origin, ...]], ...]
+
+    @property
+    def origins(self) -> tuple[Origin, ...]:
+        return tuple(dict.fromkeys(origin for _, origins in self.members for origin in origins))
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,17 +76,20 @@ def _key(leg: Leg) -> tuple[object, ...]:
 
 def _group(hook: Hook, stage: Stage, legs: list[Leg]) -> Group:
     first = legs[0]
-    parts = merged(Part(leg.box, leg.origins) for leg in legs)
+    parts = merged(Part(leg.box, ((leg.box, leg.origins),)) for leg in legs)
     return Group(
         hook, stage, first.action, first.states, first.rate, first.connections, first.helper, tuple(parts)
     )
 
 
+Members = tuple[tuple[Box, tuple[Origin, ...]], ...]
+
+
 def merged(parts: Iterable[Part]) -> list[Part]:
     """The same packets in as few boxes as joining one field at a time, and dropping inner ones, can reach."""
-    boxes: dict[Box, tuple[Origin, ...]] = {}
+    boxes: dict[Box, Members] = {}
     for part in parts:
-        boxes[part.box] = _joined(boxes.get(part.box, ()), part.origins)
+        boxes[part.box] = boxes.get(part.box, ()) + part.members
     before = -1
     while len(boxes) != before:
         before = len(boxes)
@@ -90,47 +97,40 @@ def merged(parts: Iterable[Part]) -> list[Part]:
             boxes = _absorbed(boxes)
         for field in ("destination_ports", "source_ports", "icmp", "source", "destination"):
             boxes = _united(boxes, field)
-    return [Part(box, origins) for box, origins in boxes.items()]
+    return [Part(box, members) for box, members in boxes.items()]
 
 
-def _united(boxes: dict[Box, tuple[Origin, ...]], field: str) -> dict[Box, tuple[Origin, ...]]:
+def _united(boxes: dict[Box, Members], field: str) -> dict[Box, Members]:
     """Boxes that differ in `field` alone become one."""
     families: dict[Box, list[Box]] = {}
     for box in boxes:
         blank = box.but(**{field: None if field in ("source", "destination") else _EMPTY})
         families.setdefault(blank, []).append(box)
-    found: dict[Box, tuple[Origin, ...]] = {}
-    for members in families.values():
-        joined = members[0] if len(members) == 1 else _union(members, field)
-        origins: tuple[Origin, ...] = ()
-        for member in members:
-            origins = _joined(origins, boxes[member])
-        found[joined] = _joined(found.get(joined, ()), origins)
+    found: dict[Box, Members] = {}
+    for alike in families.values():
+        joined = alike[0] if len(alike) == 1 else _union(alike, field)
+        found[joined] = found.get(joined, ()) + tuple(member for box in alike for member in boxes[box])
     return found
 
 
 _EMPTY = IntervalSet()
 
 
-def _union(members: list[Box], field: str) -> Box:
-    values = [getattr(member, field) for member in members]
+def _union(alike: list[Box], field: str) -> Box:
+    values = [getattr(box, field) for box in alike]
     if any(value is None for value in values):
-        return members[0].but(**{field: None})
-    return members[0].but(**{field: IntervalSet.of(span for value in values for span in value.spans)})
+        return alike[0].but(**{field: None})
+    return alike[0].but(**{field: IntervalSet.of(span for value in values for span in value.spans)})
 
 
-def _absorbed(boxes: dict[Box, tuple[Origin, ...]]) -> dict[Box, tuple[Origin, ...]]:
-    kept: dict[Box, tuple[Origin, ...]] = {}
-    for box, origins in boxes.items():
+def _absorbed(boxes: dict[Box, Members]) -> dict[Box, Members]:
+    kept: dict[Box, Members] = {}
+    for box, members in boxes.items():
         outer = next((other for other in kept if within(box, other)), None)
         if outer is not None:
-            kept[outer] = _joined(kept[outer], origins)
+            kept[outer] += members
             continue
         for inner in [other for other in kept if within(other, box)]:
-            origins = _joined(kept.pop(inner), origins)
-        kept[box] = origins
+            members += kept.pop(inner)
+        kept[box] = members
     return kept
-
-
-def _joined(a: tuple[Origin, ...], b: tuple[Origin, ...]) -> tuple[Origin, ...]:
-    return tuple(dict.fromkeys(a + b)) if a else b

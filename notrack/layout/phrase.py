@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from notrack.layout.listing import Prefixes, listing, names_destination, port_chunks
+from notrack.layout.listing import Prefixes, listing, names_destination, port_chunks, port_words
 from notrack.packets.address import Family
 from notrack.packets.intervals import IntervalSet
 from notrack.plan.box import (
     ICMP_TYPES,
+    PORTS,
     PROTOCOLS,
     REACH_ANY,
     REACH_BROADCAST,
@@ -31,6 +32,16 @@ _FLAGS = {
 
 
 @dataclass(frozen=True, slots=True)
+class Match:
+    """Everything behind -p: ports, flags, types, address types; and what of the box it holds for."""
+
+    text: str
+    source_ports: IntervalSet = PORTS
+    destination_ports: IntervalSet = PORTS
+    icmp: IntervalSet = ICMP_TYPES
+
+
+@dataclass(frozen=True, slots=True)
 class Phrase:
     """A box in words. A rule takes one word of each list; the addresses may go to a chain of their own."""
 
@@ -39,7 +50,7 @@ class Phrase:
     devices: tuple[str, ...]
     protocols: tuple[str, ...]
     fragment: str
-    matches: tuple[str, ...]  # everything behind -p: ports, flags, types, address types
+    matches: tuple[Match, ...]
 
     def others(self) -> int:
         """How many rules it takes without the addresses."""
@@ -85,17 +96,18 @@ def protocol_name(number: int) -> str:
     return _NAMES.get(number, str(number))
 
 
-def _matches(box: Box) -> Iterator[str]:
+def _matches(box: Box) -> Iterator[Match]:
     single = box.protocol.least() if box.protocol.size() == 1 else None
     reach = _reach(box)
     if single == icmp_protocol(box.family) and box.icmp != ICMP_TYPES:
         match, option = ("icmp", "--icmp-type") if box.family is Family.IPV4 else ("icmp6", "--icmpv6-type")
-        for low, high in box.icmp:
-            yield from (_words(f"-m {match} {option} {n}", reach) for n in range(low, high + 1))
+        for number in (n for low, high in box.icmp for n in range(low, high + 1)):
+            yield Match(_words(f"-m {match} {option} {number}", reach), icmp=IntervalSet.single(number))
         return
-    for sports in list(port_chunks(box.source_ports)) or [()]:
-        for dports in list(port_chunks(box.destination_ports)) or [()]:
-            yield _words(*_port_words(single, sports, dports, box), reach)
+    for sports in port_chunks(box.source_ports):
+        for dports in port_chunks(box.destination_ports):
+            words = _port_words(single, port_words(sports), port_words(dports), box)
+            yield Match(_words(*words, reach), sports, dports)
 
 
 def _port_words(

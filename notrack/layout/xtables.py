@@ -14,9 +14,11 @@ from notrack.layout.chains import Chains, Line
 from notrack.layout.comment import comment
 from notrack.layout.listing import Prefixes
 from notrack.layout.merging import Group, Part, groups
-from notrack.layout.phrase import Phrase, phrase
+from notrack.layout.phrase import Match, Phrase, phrase
+from notrack.layout.shares import Shares
 from notrack.layout.target import counting, needs_protocol, states, target
 from notrack.packets.address import Family
+from notrack.packets.intervals import IntervalSet
 from notrack.plan.box import ICMP_TYPES
 from notrack.plan.leg import Hook, Stage, Verb
 from notrack.plan.planner import FamilyPlan
@@ -204,7 +206,7 @@ def _part(
     inline_only = restore.coexist and group.action.verb is Verb.KEEP
     if len(words.matches) > _TYPES and part.box.icmp != ICMP_TYPES and not inline_only:
         action = _types_chain(words, part, chains, action)
-        words = replace(words, matches=("",))
+        words = replace(words, matches=(Match(""),))
     for option in ("-d", "-s"):
         prefixes = sources if option == "-s" else destinations
         if prefixes is None or (len(prefixes.listed) == 1):
@@ -214,6 +216,7 @@ def _part(
             carried = words.protocols[0] if needs_protocol(group.action) else ""
             action = _address_chain(option, prefixes, part, restore, chains, carried, action)
             sources, destinations = (None, destinations) if option == "-s" else (sources, None)
+    share = Shares(part)
     for source, destination, devices, protocol, match in product(
         _addresses("-s", sources),
         _addresses("-d", destinations),
@@ -221,25 +224,29 @@ def _part(
         words.protocols,
         words.matches,
     ):
-        text = _joined(source, destination, devices, protocol, words.fragment, match, extra)
-        chains.add(Line(chain, text, action, part.origins, comment(part.origins)))
+        text = _joined(source[0], destination[0], devices, protocol, words.fragment, match.text, extra)
+        origins = share.of(source=source[1], destination=destination[1], match=match)
+        chains.add(Line(chain, text, action, origins))
 
 
 def _types_chain(words: Phrase, part: Part, chains: Chains, action: str) -> str:
     """A chain for many ICMP types, so that other packets pass them in one step."""
     name = chains.named("icmp-types", (words.matches, words.protocols, action))
-    if not chains.extend_origins(name, part.origins):
-        for match in words.matches:
-            chains.add(Line(name, _joined(words.protocols[0], match), action, part.origins))
+    share = Shares(part)
+    chains.serve(
+        Line(name, _joined(words.protocols[0], match.text), action, share.of(match=match))
+        for match in words.matches
+    )
     return f"-j {name}"
 
 
-def _addresses(option: str, prefixes: Prefixes | None) -> Iterator[str]:
+def _addresses(option: str, prefixes: Prefixes | None) -> Iterator[tuple[str, IntervalSet | None]]:
+    """Each prefix as a condition, with its addresses; negated ones say nothing of a single prefix."""
     if prefixes is None:
-        yield ""
+        yield "", None
         return
-    mark = "! " if prefixes.negated else ""
-    yield from (f"{mark}{option} {prefix}" for prefix in prefixes.listed)
+    for text, span in zip(prefixes.listed, prefixes.spans, strict=True):
+        yield (f"! {option} {text}", None) if prefixes.negated else (f"{option} {text}", IntervalSet((span,)))
 
 
 def _address_chain(
@@ -250,15 +257,17 @@ def _address_chain(
     assert addresses is not None
     known = restore.networks.get(addresses.spans, "list")
     name = chains.named(f"{'from' if option == '-s' else 'to'}-{known}", (option, prefixes, carried, action))
-    if chains.extend_origins(name, part.origins):
-        return f"-j {name}"
-    for prefix in prefixes.listed:
-        step = "-j RETURN" if prefixes.negated else action
-        chains.add(
-            Line(name, _joined(f"{option} {prefix}", "" if prefixes.negated else carried), step, part.origins)
-        )
     if prefixes.negated:
-        chains.add(Line(name, carried, action, part.origins))
+        spared = [Line(name, f"{option} {prefix}", "-j RETURN", part.origins) for prefix in prefixes.listed]
+        chains.serve([*spared, Line(name, carried, action, part.origins)])
+        return f"-j {name}"
+    share = Shares(part)
+    lines: list[Line] = []
+    for text, span in zip(prefixes.listed, prefixes.spans, strict=True):
+        there = IntervalSet((span,))
+        origins = share.of(source=there) if option == "-s" else share.of(destination=there)
+        lines.append(Line(name, _joined(f"{option} {text}", carried), action, origins))
+    chains.serve(lines)
     return f"-j {name}"
 
 

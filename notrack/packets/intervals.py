@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
@@ -42,6 +43,10 @@ class IntervalSet:
     def __and__(self, other: IntervalSet) -> IntervalSet:
         out: list[Interval] = []
         a, b = self.spans, other.spans
+        if len(a) > len(b):
+            a, b = b, a
+        if len(b) > _MANY * len(a) > 0:
+            b = _near(b, a[0][0], a[-1][1])
         i = j = 0
         while i < len(a) and j < len(b):
             low, high = max(a[i][0], b[j][0]), min(a[i][1], b[j][1])
@@ -88,6 +93,15 @@ class IntervalSet:
     def widest(self) -> Interval:
         """The widest interval, the lowest one of equals; the set must not be empty."""
         return max(self.spans, key=lambda span: (span[1] - span[0], -span[0]))
+
+
+_MANY = 16
+
+
+def _near(spans: tuple[Interval, ...], low: int, high: int) -> tuple[Interval, ...]:
+    """The spans that could meet `low` to `high`, found without walking all of them."""
+    first = max(bisect_right(spans, (low,)) - 1, 0)
+    return spans[first : bisect_right(spans, (high + 1,))]
 
 
 def _merged(intervals: Iterable[Interval]) -> Iterator[Interval]:

@@ -148,6 +148,30 @@ def forward_legs(frame: Frame) -> Iterator[Leg]:
             )
 
 
+_TRACKERS = frozenset({Verb.HELPER, Verb.MASQUERADE, Verb.SNAT, Verb.DNAT, Verb.REDIRECT})
+
+
+def keeps_tracking_on(leg: Leg) -> bool:
+    """Whether the kernel tracks a family for the sake of this leg's rule."""
+    return bool(leg.states) or leg.connections is not None or leg.action.verb in _TRACKERS
+
+
+def witness_legs(frame: Frame) -> Iterator[Leg]:
+    """A state asked for what the site wants tracked, where no other rule asks: without it nothing is tracked.
+
+    They let nothing through that their flows' own rules do not.
+    """
+    established = frozenset({State.ESTABLISHED})
+    for decision in frame.decisions:
+        flow = decision.flow
+        if not decision.needs:
+            continue
+        for hook, boxes in ((Hook.INPUT, flow.paths.arriving), (Hook.FORWARD, flow.paths.passing)):
+            yield from (Leg(hook, Stage.STATE, b, ACCEPT, (flow.origin,), established) for b in boxes)
+        asking = flow.paths.asking if not flow.paths.arriving else ()
+        yield from (Leg(Hook.OUTPUT, Stage.STATE, b, ACCEPT, (flow.origin,), established) for b in asking)
+
+
 def fragment_legs(legs: Iterable[Leg], frame: Frame) -> Iterator[Leg]:
     """Later fragments pass to whom the first may go, where nothing puts them together before the rules.
 

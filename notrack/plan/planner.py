@@ -13,7 +13,15 @@ from notrack.plan.flow import Decision, Flow, Paths
 from notrack.plan.frame import Frame
 from notrack.plan.ground import ground, groups, label
 from notrack.plan.leg import Leg
-from notrack.plan.legs import forward_legs, fragment_legs, input_legs, last_legs, output_legs
+from notrack.plan.legs import (
+    forward_legs,
+    fragment_legs,
+    input_legs,
+    keeps_tracking_on,
+    last_legs,
+    output_legs,
+    witness_legs,
+)
 from notrack.plan.nat import nat_legs
 from notrack.plan.paths import flows
 from notrack.plan.raw import helper_legs, raw_legs
@@ -100,10 +108,12 @@ def _apart(decision: Decision, lines: list[Translation], ranges: dict[int, Inter
 
 def _legs(frame: Frame, ranges: dict[int, Interval]) -> Iterator[Leg]:
     filter_legs = [*input_legs(frame), *forward_legs(frame), *output_legs(frame)]
+    others = [*helper_legs(frame), *nat_legs(frame, ranges)]
     yield from raw_legs(frame)
-    yield from helper_legs(frame)
-    yield from nat_legs(frame, ranges)
+    yield from others
     yield from filter_legs
+    if frame.tracking and not any(keeps_tracking_on(leg) for leg in (*others, *filter_legs)):
+        yield from witness_legs(frame)
     yield from fragment_legs(filter_legs, frame)
     yield from last_legs(frame)
 

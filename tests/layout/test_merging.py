@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from notrack.layout.comment import LONGEST, comment
-from notrack.layout.listing import listing, port_chunks
+from notrack.layout.listing import listing, port_chunks, port_words
 from notrack.layout.merging import Part, merged
+from notrack.layout.phrase import phrase
+from notrack.layout.shares import Shares
 from notrack.packets.address import AddressSet, Family
 from notrack.packets.intervals import IntervalSet
 from notrack.plan.box import TCP, UDP, Box
@@ -25,7 +27,7 @@ def part(name: str, protocol: int, *ports: int, source: IntervalSet | None = Non
         destination_ports=IntervalSet.of((p, p) for p in ports),
         source=source,
     )
-    return Part(box, (origin(name),))
+    return Part(box, ((box, (origin(name),)),))
 
 
 def addresses(text: str) -> IntervalSet:
@@ -99,10 +101,28 @@ def test_port_chunks_fit_into_a_multiport_match() -> None:
     ports = IntervalSet.of([(n, n) for n in range(100, 160, 2)] + [(1000, 1009), (2000, 2009)])
     chunks = list(port_chunks(ports))
     for chunk in chunks:
-        assert sum(2 if ":" in item else 1 for item in chunk) <= 15
-    told = [item for chunk in chunks for item in chunk]
+        assert sum(2 if ":" in item else 1 for item in port_words(chunk)) <= 15
+    told = [item for chunk in chunks for item in port_words(chunk)]
     assert told[:2] == ["100", "102"] and told[-1] == "2000:2009" and len(told) == 32
 
 
-def test_all_ports_need_no_chunk() -> None:
-    assert list(port_chunks(IntervalSet(((0, 65535),)))) == []
+def test_all_ports_need_no_words() -> None:
+    assert [port_words(chunk) for chunk in port_chunks(IntervalSet(((0, 65535),)))] == [()]
+
+
+def test_a_rule_of_a_merged_box_serves_only_the_declarations_it_touches() -> None:
+    a = part("a", TCP, 22, source=addresses("10.0.0.0/24"))
+    b = part("b", TCP, 22, source=addresses("192.0.2.0/24"))
+    (both,) = merged([a, b])
+    share = Shares(both)
+    assert [o.name for o in share.of(source=addresses("10.0.0.0/24"))] == ["a"]
+    assert [o.name for o in share.of(source=addresses("192.0.2.0/24"))] == ["b"]
+    assert {o.name for o in share.of()} == {"a", "b"}
+
+
+def test_port_chunks_serve_the_services_of_their_ports() -> None:
+    (joined,) = merged(part(f"s{n}", UDP, 10000 + 2 * n) for n in range(40))
+    share = Shares(joined)
+    served = [share.of(match=match) for match in phrase(joined.box).matches]
+    assert [len(origins) for origins in served] == [15, 15, 10]
+    assert [o.name for o in served[1]] == [f"s{n}" for n in range(15, 30)]

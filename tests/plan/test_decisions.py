@@ -10,6 +10,7 @@ from notrack.packets.address import Family
 from notrack.packets.intervals import IntervalSet
 from notrack.plan.flow import Decision
 from notrack.plan.leg import Verb
+from notrack.plan.legs import keeps_tracking_on
 from notrack.plan.planner import Plan, plan
 from notrack.site import load_text
 from notrack.text.diagnostic import Rejected
@@ -250,3 +251,18 @@ def test_a_client_that_asks_from_a_port_served_to_others_shares_it_with_the_serv
 def test_under_output_drop_the_plan_names_what_local_programs_could_send() -> None:
     found = decision(planned("default output drop\nservice dns udp 53"), "dns")
     assert found.exposes is not None and "udp port 53" in found.exposes
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "default output accept without replies\nservice ssh tcp 22 from office tracked",
+        "default input accept\nservice ssh tcp 22 from office tracked",
+        "default input accept\nclient c tcp 22 to office tracked",
+        "default input accept\ndefault forward accept\nroute r from lan-net to office tracked",
+    ],
+)
+def test_where_tracking_is_on_some_rule_asks_for_it(text: str) -> None:
+    found = planned(text).families[Family.IPV4]
+    assert found.tracking == "partial" or found.tracking == "all"
+    assert any(keeps_tracking_on(leg) for leg in found.legs)

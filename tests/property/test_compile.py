@@ -11,6 +11,7 @@ from notrack.packets.address import Family
 from notrack.packets.intervals import IntervalSet
 from notrack.plan.box import REACH_LOCAL, Flags, covered
 from notrack.plan.leg import Hook, Stage, Verb
+from notrack.plan.legs import keeps_tracking_on
 from notrack.plan.paths import mirrored
 from notrack.plan.planner import Plan, plan
 from notrack.plan.view import as_json, as_text
@@ -114,3 +115,10 @@ def test_translation_never_meets_an_untracked_port(some_plans: list[tuple[str, P
                         apart = box.destination_ports.isdisjoint(ports)
                         assert apart or box.sources() <= INSIDE, (text, box)
     assert seen > 10
+
+
+def test_where_the_plan_says_tracking_some_rule_keeps_it_on(some_plans: list[tuple[str, Plan]]) -> None:
+    for text, found in some_plans:
+        for family_plan in found.families.values():
+            on = any(keeps_tracking_on(leg) for leg in family_plan.legs)
+            assert on == (family_plan.tracking != "none"), text
