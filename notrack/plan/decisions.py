@@ -9,7 +9,7 @@ from notrack.plan.box import PORTS, WITH_PORTS, Box, covered, shared, witness
 from notrack.plan.exposure import exposure
 from notrack.plan.flow import Decision, Flow
 from notrack.plan.ground import Ground
-from notrack.plan.translation import Translation, answers, apart
+from notrack.plan.translation import WIDEST_RANGES, Translation, answers, apart
 from notrack.plan.words import box_words, family_word
 from notrack.site.model import Origin, Tracking
 from notrack.text.diagnostic import Diagnostic, Related, Severity
@@ -150,7 +150,7 @@ def _against_answers(decision: Decision, lines: list[Translation]) -> Decision:
         return decision
     origin = found[0].declaration.origin
     what = f"answers that {origin.keyword} {origin.name} translates"
-    if flow.kind in UNDECLARED or not any(apart(flow.paths, lines, {}).raw_in):
+    if flow.kind in UNDECLARED or not any(apart(flow.paths, lines, WIDEST_RANGES).raw_in):
         needs = flow.kind in UNDECLARED
         return replace(decision, tracked=True, reason=f"{what} come back among its packets", needs=needs)
     return replace(decision, notes=(f"except what may be {what}",))

@@ -151,7 +151,7 @@ def _ranges(frame: Frame, lines: list[Translation], faults: list[Diagnostic]) ->
     ranges: dict[int, Interval] = {}
     for protocol in (TCP, UDP, SCTP):
         taken = _untracked_ports(frame, protocol)
-        if not taken & IntervalSet(((1024, 65535),)):
+        if not taken:
             continue
         found = port_range(taken)
         if found is None or found[1] - found[0] + 1 < SMALLEST_RANGE:

@@ -15,6 +15,7 @@ from notrack.packets.address import AddressSet, Family
 from notrack.packets.intervals import EMPTY, Interval, IntervalSet
 from notrack.plan.box import (
     ICMP_TYPES,
+    PORTS,
     PROTOCOLS,
     REACH_ANY,
     REACH_LOCAL,
@@ -31,7 +32,10 @@ from notrack.plan.ground import Ground, loopback
 from notrack.plan.paths import mirrored, narrowed, of_traffic, to_own
 from notrack.site.model import Declaration, Interface, Publish, Redirect, Site, SourceTranslation, Traffic
 
+# What a range may be cut from. Without a range translation keeps the port it finds, whatever it is, below
+# 1024 too: a name server behind the gateway that asks from port 53 comes out at port 53.
 TRANSLATED_PORTS = IntervalSet(((1024, 65535),))
+WIDEST_RANGES: dict[int, Interval] = dict.fromkeys((TCP, UDP, SCTP), (1024, 65535))
 SMALLEST_RANGE = 1000  # ports for each protocol; below this a busy LAN runs out at once
 _REQUESTS = {
     Family.IPV4: IntervalSet.of((n, n) for n in (8, 13, 15, 17)),
@@ -88,7 +92,7 @@ def _source(line: SourceTranslation, ground: Ground) -> Translation:
 def answers(returning: Box, ranges: dict[int, Interval]) -> Iterator[Box]:
     """What translation brings back to the host's own addresses, given the ports that it may use."""
     for protocol in (TCP, UDP, SCTP):
-        ports = IntervalSet((ranges[protocol],)) if protocol in ranges else TRANSLATED_PORTS
+        ports = IntervalSet((ranges[protocol],)) if protocol in ranges else PORTS
         yield returning.but(protocol=IntervalSet.single(protocol), destination_ports=ports)
     icmp = icmp_protocol(returning.family)
     yield returning.but(protocol=IntervalSet.single(icmp), icmp=ICMP_TYPES - _REQUESTS[returning.family])

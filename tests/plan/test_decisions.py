@@ -216,7 +216,16 @@ def test_masquerade_keeps_apart_from_services_and_from_untracked_clients() -> No
 
 
 def test_masquerade_without_untracked_ports_in_the_way_is_not_narrowed() -> None:
-    assert planned("service web tcp 80\nmasquerade m from lan-net out wan").families[Family.IPV4].ranges == {}
+    assert (
+        planned("service web tcp 80 tracked\nmasquerade m from lan-net out wan").families[Family.IPV4].ranges
+        == {}
+    )
+
+
+def test_masquerade_keeps_apart_from_services_below_1024_too() -> None:
+    """It keeps the source port that it finds: a LAN's name server asks from port 53 and comes out at 53."""
+    found = planned("service dns udp 53 from lan-net\nmasquerade m from lan-net out wan")
+    assert found.families[Family.IPV4].ranges == {17: (1024, 65535)}
 
 
 def test_a_tiny_range_for_translation_is_an_error() -> None:
