@@ -1,0 +1,136 @@
+"""Both sides of one ruleset and its packets, and where they differ."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from tests.kernel.differential.bench import Bench, Connection, Observation, Outcome
+from tests.kernel.differential.expected import Expectation, Oracle, lowered
+from tests.kernel.differential.flows import Tuple, answer_of, tuple_of
+from tests.kernel.differential.probes import Probe
+from tests.kernel.differential.shape import Case
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """Where kernel and model differ: about one probe, or (number 0) about an entry."""
+
+    number: int
+    what: str
+    expectation: Expectation | None = None
+    observation: Observation | None = None
+
+
+@dataclass(slots=True)
+class Verdict:
+    """What came of one ruleset: how much was compared, and the differences."""
+
+    differences: list[Difference] = field(default_factory=list)
+    tally: Counter[str] = field(default_factory=Counter)
+
+
+def judge(bench: Bench, case: Case, backend: str, probes: Sequence[Probe]) -> Verdict:
+    """Ask both. Raises `Refused` where the kernel does not take the ruleset, `Unreadable` for the reader."""
+    outcome = bench.run(case, backend, probes)
+    return compared(case, outcome, Oracle(lowered(case, backend)))
+
+
+def compared(case: Case, outcome: Outcome, oracle: Oracle) -> Verdict:
+    """The kernel's answers against the model's."""
+    verdict = Verdict()
+    tally = verdict.tally
+    for seen in sorted(outcome.observations, key=lambda one: one.order):
+        if not seen.sent:
+            tally["not sent"] += 1
+            oracle.expect(seen)
+            continue
+        said = oracle.expect(seen)
+        tally["sent"] += 1
+        if said.verdict == "unsure":
+            tally["unsure"] += 1
+            tally[f"unsure: {said.why[:40]}"] += 1
+            continue
+        tally["compared"] += 1
+        tally[f"kernel: {'rejected' if seen.refused else 'arrived' if seen.arrivals else 'dropped'}"] += 1
+        what = difference(said, seen)
+        if seen.state:
+            tally[f"state {seen.state}"] += 1
+        if seen.probe.after is not None:
+            tally["follow-ups"] += 1
+        if said.verdict == "arrive" and said.header != tuple_of(seen.probe):
+            tally["translated"] += 1
+        if what:
+            verdict.differences.append(Difference(seen.probe.number, what, said, seen))
+    for what in entry_differences(outcome, oracle):
+        verdict.differences.append(Difference(0, what))
+    tally["entries"] += len(outcome.connections)
+    return verdict
+
+
+def difference(said: Expectation, seen: Observation) -> str:
+    """In what they differ about a probe; nothing if they agree."""
+    if seen.state and said.state and seen.state != said.state:
+        return f"the state is {seen.state}, not {said.state}"
+    if said.verdict == "arrive":
+        return _arrival_difference(said, seen)
+    if seen.arrivals:
+        return f"it arrived at the {seen.arrivals[0].where}, not {said.verdict}"
+    if said.verdict == "drop" and seen.refused:
+        return "it is rejected, not dropped"
+    if said.verdict == "reject" and not seen.refused and answerable(seen.probe):
+        return "it is dropped, not rejected"
+    return ""
+
+
+def _arrival_difference(said: Expectation, seen: Observation) -> str:
+    if not seen.arrivals:
+        return f"it is {'rejected' if seen.refused else 'dropped'}, and should come to the {said.where}"
+    if seen.arrivals[0].where != said.where:
+        return f"it came to the {seen.arrivals[0].where}, not to the {said.where}"
+    if said.header is None:
+        return said.why
+    if seen.probe.fragments:
+        pieces = [one for one in seen.arrivals if one.packet.offset == 0]
+        if len(pieces) != 1:
+            return "it did not arrive once"
+    elif len(seen.arrivals) != 1:
+        return "it arrived more than once"
+    arrived = next(one for one in seen.arrivals if one.packet.offset == 0).packet
+    header: Tuple = (arrived.src, arrived.dst, arrived.sport, arrived.dport)
+    if seen.probe.icmp is not None:
+        header = (arrived.src, arrived.dst, seen.probe.sport, 0)
+    if header != said.header:
+        return f"it arrived as {header}, not as {said.header}"
+    if said.mark is not None and seen.mark is not None and seen.mark != said.mark:
+        return f"its mark is {seen.mark:#x}, not {said.mark:#x}"
+    return ""
+
+
+def answerable(probe: Probe) -> bool:
+    """Whether the kernel says anything to the sender of a rejected packet."""
+    group = probe.dst.startswith(("224.", "ff")) or probe.dst.endswith(".255")
+    return not (probe.is_error or group or "R" in probe.flags)
+
+
+def entry_differences(outcome: Outcome, oracle: Oracle) -> list[str]:
+    """Entries that only one side has, those of probes that were not judged left out."""
+    flows = oracle.flows.all
+    kernel = set(outcome.connections)
+    model = {flow.connection() for flow in flows if flow.certain}
+    excused = {flow.connection() for flow in flows if not flow.certain}
+    doubtful = {
+        (seen.probe.family, seen.probe.proto, one)
+        for seen in outcome.observations
+        if seen.probe.number in oracle.unsure and seen.sent
+        for one in (tuple_of(seen.probe), answer_of(tuple_of(seen.probe), seen.probe))
+    }
+
+    def doubted(entry: Connection) -> bool:
+        return any((entry.family, entry.proto, one) in doubtful for one in (entry.original, entry.reply))
+
+    found = [f"the kernel has an entry that the model has not: {one}" for one in kernel - model - excused]
+    found += [f"the model has an entry that the kernel has not: {one}" for one in model - kernel]
+    missing = {*(kernel - model - excused), *(model - kernel)}
+    return found if any(not doubted(one) for one in missing) else []

@@ -1,0 +1,451 @@
+"""The model's side: what the reader, the lowering and the model say will become of each probe."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from notrack.netfilter.effects import Unsure
+from notrack.netfilter.host import Host
+from notrack.netfilter.walk import Trace, Undetermined, walk
+from notrack.netfilter.ways import Way
+from notrack.packets.address import Family
+from notrack.packets.fields import AddressType, Field, Fragment, State
+from notrack.packets.intervals import IntervalSet
+from notrack.packets.packet import Packet
+from notrack.ruleset import core
+from notrack.ruleset.core import ChainType, Hook, Nat, NatKind, Ruleset, SetField
+from notrack.ruleset.nft import lower as nft_lowering
+from notrack.ruleset.nft import reader as nft_reader
+from notrack.ruleset.xtables import lower as xt_lowering
+from notrack.ruleset.xtables import reader as xt_reader
+from notrack.text.diagnostic import Severity
+from notrack.text.source import Source
+from tests.kernel.differential import world
+from tests.kernel.differential.bench import Observation
+from tests.kernel.differential.flows import (
+    Flow,
+    Flows,
+    Membership,
+    Tuple,
+    answer_of,
+    first_stage,
+    tuple_of,
+)
+from tests.kernel.differential.probes import Probe, octets
+from tests.kernel.differential.shape import Case
+from tests.kernel.packet import FLAGS
+
+HOST = world.facts()
+MAC = {"client": 0x020000000002, "server": 0x020000000102}
+DEVICE = {"client": "eth0", "server": "eth1"}
+FAMILY = {4: Family.IPV4, 6: Family.IPV6}
+ENDS = ((Field.SOURCE, Field.SOURCE_PORT), (Field.DESTINATION, Field.DESTINATION_PORT))
+FIRST_NAT, LAST_NAT = -100, 100
+
+
+class Unreadable(AssertionError):
+    """The reader finds fault with what the kernel loads."""
+
+
+@dataclass(frozen=True, slots=True)
+class Expectation:
+    """What is said of one probe. `verdict` is arrive, drop, reject or unsure (with the reason in `why`)."""
+
+    verdict: str
+    why: str = ""
+    where: str = ""
+    header: Tuple | None = None
+    mark: int | None = None
+    state: str = ""
+    trace: Trace | None = None
+
+
+def lowered(case: Case, backend: str) -> dict[int, Ruleset]:
+    """The core of the texts of a case, a family each. Raises `Unreadable`."""
+    texts = case.texts(backend)
+    if backend == "nft":
+        tree, faults = nft_reader.read(Source("rules.nft", texts["nft"]))
+        made, more = nft_lowering.lowered(tree)
+        _demand([*faults, *more])
+        return dict.fromkeys((4, 6), made)
+    found = {}
+    for family in (4, 6):
+        text = texts.get(f"v{family}", "")
+        read, problems = xt_reader.read(Source(f"rules.v{family}", text), FAMILY[family])
+        core_rules, others = xt_lowering.lower(read, FAMILY[family])
+        _demand([*problems, *others])
+        found[family] = core_rules
+    return found
+
+
+def _demand(faults: Sequence[object]) -> None:
+    wrong = [fault for fault in faults if getattr(fault, "severity", None) is Severity.ERROR]
+    if wrong:
+        raise Unreadable("; ".join(str(getattr(one, "message", one)) for one in wrong))
+
+
+class Oracle:
+    """Asks the model about one packet after the other, and keeps the flows that follow from its answers."""
+
+    def __init__(self, rulesets: dict[int, Ruleset], host: Host = HOST) -> None:
+        self.rulesets = rulesets
+        self.host = host
+        self.flows = Flows()
+        self.unsure: set[int] = set()  # numbers of probes whose flow is not judged
+
+    def expect(self, seen: Observation) -> Expectation:
+        """What the model says of a probe; `seen` settles only what the kernel was free to choose."""
+        probe = seen.probe
+        if not seen.sent:
+            return Expectation("unsure", "not sent")
+        if probe.after in self.unsure:
+            self.unsure.add(probe.number)
+            return Expectation("unsure", "follows what is unsure")
+        try:
+            if probe.fragments and not self._reassembles(probe):
+                return self._pieces(probe)
+            made = self._whole(probe, seen)
+        except Undetermined as problem:
+            made = Expectation("unsure", f"undetermined: {problem}")
+        if made.verdict == "unsure":
+            self.unsure.add(probe.number)
+        return made
+
+    # --- one packet -----------------------------------------------------------------------------
+
+    def _whole(self, probe: Probe, seen: Observation) -> Expectation:
+        first = self._walked(probe, self.rulesets[probe.family])
+        if first.state is State.UNTRACKED or _ended_early(first):
+            return self._said(first, probe)
+        zone = _zone(first)
+        if probe.is_error:
+            return self._error(probe, zone)
+        member = self.flows.member(probe, zone)
+        if member is not None:
+            return self._later(probe, member, zone)
+        chosen = self._settled(first, probe, seen)
+        if isinstance(chosen, Expectation):
+            return chosen
+        if chosen.state is State.NEW:
+            return self._opens(chosen, probe, zone)
+        return self._said(chosen, probe)
+
+    def _opens(self, trace: Trace, probe: Probe, zone: int) -> Expectation:
+        final = header(trace, probe)
+        original = tuple_of(probe)
+        flow = Flow(probe.family, probe.proto, original, answer_of(final, probe), zone)
+        flow.stage = first_stage(probe.flags) if probe.proto == 6 else ""
+        if self.flows.collides(flow):
+            self.flows.add(flow)
+            return Expectation("unsure", "collides with another flow", trace=trace)
+        if _confirmed(trace):
+            self.flows.add(flow)
+        return self._said(trace, probe)
+
+    def _later(self, probe: Probe, member: Membership, zone: int) -> Expectation:
+        flow = member.flow
+        known = member.state
+        self.flows.passed(member, probe.flags)
+        if known is None or not flow.certain:
+            flow.certain = False
+            return Expectation("unsure", "a flow that is not followed")
+        if known is State.INVALID:
+            return self._said(self._walked(probe, self.rulesets[probe.family], state=known), probe)
+        rules = as_of_flow(self.rulesets[probe.family], flow, member.reply)
+        host = replace(self.host, tracking_elsewhere=True)
+        trace = self._walked(probe, rules, state=known, reply=member.reply, host=host)
+        return self._said(trace, probe)
+
+    def _error(self, probe: Probe, zone: int) -> Expectation:
+        about = _inner(probe)
+        inner = replace(probe, proto=about[1], icmp=about[2], sport=about[0][2], dport=about[0][3])
+        found = self.flows.find(inner, answer_of(about[0], inner), zone, about[1])
+        if found is None:
+            trace = self._walked(probe, self.rulesets[probe.family], state=State.INVALID)
+            return self._said(trace, probe)
+        flow, reply = found
+        if flow.translated or not flow.certain:
+            return Expectation("unsure", "an error about a translated flow")
+        host = replace(self.host, tracking_elsewhere=True)
+        rules = as_of_flow(self.rulesets[probe.family], flow, reply)
+        return self._said(
+            self._walked(probe, rules, state=State.RELATED, reply=reply, host=host), probe
+        )
+
+    # --- walking --------------------------------------------------------------------------------
+
+    def _walked(
+        self,
+        probe: Probe,
+        rules: Ruleset,
+        *,
+        state: State | None = None,
+        reply: bool = False,
+        host: Host | None = None,
+        fragment: Fragment = Fragment.WHOLE,
+    ) -> Trace:
+        """The trace along the way that the packet really takes, translated or not."""
+        problem: Undetermined | None = None
+        for way, out in _ways(probe):
+            packet = replace(
+                as_packet(probe), state=state, reply=reply, out_interface=out, fragment=fragment
+            )
+            try:
+                trace = walk(rules, packet, host or self.host, way=way)
+            except Undetermined as raised:
+                problem = raised
+                continue
+            target = _text(trace.values[Field.DESTINATION], probe.family)
+            if _fits(target, way, out):
+                return trace
+        raise problem or Undetermined("no way fits")
+
+    def _settled(self, trace: Trace, probe: Probe, seen: Observation) -> Trace | Expectation:
+        """The trace with what the kernel chose among addresses and ports, or what is wrong with its choice."""
+        free = [(field, change) for field, change in trace.effects.fields if isinstance(change, Unsure)]
+        if not free:
+            return trace
+        if len(seen.arrivals) != 1:
+            return Expectation("unsure", "a choice of the kernel that was not seen", trace=trace)
+        arrived = _numbers(seen)
+        for field, change in free:
+            if field in arrived and change.among is not None and arrived[field] not in change.among:
+                return Expectation("arrive", f"{field.value} is none of those allowed", header=None, trace=trace)
+        rules = _chosen(self.rulesets[probe.family], trace, arrived)
+        return self._walked(probe, rules)
+
+    def _said(self, trace: Trace, probe: Probe) -> Expectation:
+        state = trace.state.name.lower()
+        if trace.assumed:
+            return Expectation("unsure", f"rests on {trace.assumed[0][0]}", trace=trace)
+        if trace.verdict in ("drop", "reject"):
+            return Expectation(trace.verdict, state=state, trace=trace)
+        target = _text(trace.values[Field.DESTINATION], probe.family)
+        local = trace.way in (Way.LOCAL_IN, Way.LOOPBACK)
+        where = "host" if local else "server" if world.way_out(target) == "eth1" else "client"
+        return Expectation(
+            "arrive", "", where, header(trace, probe), trace.values[Field.MARK], state, trace
+        )
+
+    # --- fragments without reassembly -----------------------------------------------------------
+
+    def _reassembles(self, probe: Probe) -> bool:
+        from notrack.netfilter.tracking import keepers, reassemblers
+
+        rules, family = self.rulesets[probe.family], FAMILY[probe.family]
+        return any(True for _ in keepers(rules, family)) or any(True for _ in reassemblers(rules, family))
+
+    def _pieces(self, probe: Probe) -> Expectation:
+        """Each piece goes its own way; delivered is what comes whole to the end."""
+        traces = [
+            self._walked(probe, self.rulesets[probe.family], fragment=kind)
+            for kind in (Fragment.FIRST, Fragment.LATER)
+        ]
+        said = [self._said(trace, probe) for trace in traces]
+        words = {one.verdict for one in said}
+        if "unsure" in words or len(words) > 1 or len({one.mark for one in said}) > 1:
+            return Expectation("unsure", "pieces fare differently")
+        return replace(said[0], mark=None)
+
+
+def _ways(probe: Probe) -> Iterator[tuple[Way, str | None]]:
+    multi = ipaddress.ip_address(probe.dst).is_multicast or probe.dst == world.BROADCAST
+    local = world.is_own(probe.dst) or multi
+    outs = [world.way_out(probe.dst)]
+    outs += [name for name in ("eth0", "eth1") if name not in outs]
+    if probe.sender == "host":
+        here: list[tuple[Way, str | None]] = [(Way.LOOPBACK, "lo")]
+        away: list[tuple[Way, str | None]] = [(Way.LOCAL_OUT, out) for out in outs]
+    else:
+        here = [(Way.LOCAL_IN, None)]
+        away = [(Way.FORWARD, out) for out in outs]
+    yield from here + away if local else away + here
+
+
+def _fits(target: str, way: Way, out: str | None) -> bool:
+    multi = ipaddress.ip_address(target).is_multicast or target == world.BROADCAST
+    if way in (Way.LOCAL_IN, Way.LOOPBACK):
+        return world.is_own(target) or multi
+    return not world.is_own(target) and world.way_out(target) == out
+
+
+def _text(number: int, family: int) -> str:
+    return str(ipaddress.IPv4Address(number) if family == 4 else ipaddress.IPv6Address(number))
+
+
+def _value(address: str) -> int:
+    return int(ipaddress.ip_address(address))
+
+
+def as_packet(probe: Probe) -> Packet:
+    """The probe as the model's packet."""
+    icmp = probe.icmp
+    ported = probe.ported
+    return Packet(
+        family=FAMILY[probe.family],
+        protocol=probe.proto,
+        source=_value(probe.src),
+        destination=_value(probe.dst),
+        source_port=probe.sport if ported else None,
+        destination_port=probe.dport if ported else None,
+        flags=sum(FLAGS[letter] for letter in probe.flags) if probe.proto == 6 else 0,
+        icmp_type=icmp[0] if icmp else None,
+        icmp_code=icmp[1] if icmp else 0,
+        in_interface=DEVICE.get(probe.sender),
+        mac=MAC.get(probe.sender),
+        length=_length(probe),
+        ttl=probe.ttl,
+        tos=probe.tos,
+    )
+
+
+def _length(probe: Probe) -> int:
+    return len(octets(replace(probe, fragments=False))[0]) + (48 if probe.fragments else 0)
+
+
+def header(trace: Trace, probe: Probe) -> Tuple:
+    """The tuple of a packet at the end of its way."""
+    src, dst = (_text(trace.values[field], probe.family) for field in (Field.SOURCE, Field.DESTINATION))
+    if probe.icmp is not None:
+        return src, dst, probe.sport, 0
+    if not probe.ported:
+        return src, dst, 0, 0
+    return src, dst, trace.values[Field.SOURCE_PORT], trace.values[Field.DESTINATION_PORT]
+
+
+def _zone(trace: Trace) -> int:
+    words = trace.effects.template.replace("=", " ").split()
+    return int(words[-1]) if "zone" in trace.effects.template and words[-1].isdigit() else 0
+
+
+def _confirmed(trace: Trace) -> bool:
+    """Whether the entry of a first packet stays: it came to the end of POSTROUTING or of INPUT."""
+    if trace.verdict == "accept":
+        return True
+    return trace.way is Way.LOOPBACK and trace.hook in (Hook.PREROUTING, Hook.INPUT)
+
+
+def _ended_early(trace: Trace) -> bool:
+    """Whether the packet was dropped before connection tracking."""
+    if trace.verdict not in ("drop", "reject"):
+        return False
+    bases = [step.chain.base for step in trace.steps if step.chain.base is not None]
+    return bool(bases) and bases[-1].priority < core.CONNTRACK_PRIORITY
+
+
+def _numbers(seen: Observation) -> dict[Field, int]:
+    arrived = seen.arrivals[0].packet
+    found = {Field.SOURCE: _value(arrived.src), Field.DESTINATION: _value(arrived.dst)}
+    if arrived.proto in (6, 17):
+        found |= {Field.SOURCE_PORT: arrived.sport, Field.DESTINATION_PORT: arrived.dport}
+    return found
+
+
+def _chosen(rules: Ruleset, trace: Trace, arrived: dict[Field, int]) -> Ruleset:
+    """The rules with each translation that happened narrowed down to what was seen."""
+    narrowed: dict[Nat, Nat] = {}
+    for nat, (address, port) in (
+        (trace.effects.source_nat, ENDS[0]),
+        (trace.effects.destination_nat, ENDS[1]),
+    ):
+        if nat is not None:
+            ports = IntervalSet.single(arrived[port]) if nat.ports is not None and port in arrived else None
+            given = nat.addresses is not None or nat.kind in (NatKind.MASQUERADE, NatKind.REDIRECT)
+            addresses = IntervalSet.single(arrived[address]) if given else None
+            narrowed[nat] = replace(nat, addresses=addresses, ports=ports)
+
+    def changed(action: core.Action) -> core.Action:
+        return narrowed.get(action, action) if isinstance(action, Nat) else action
+
+    return core.Ruleset(
+        tuple(
+            replace(
+                table,
+                chains=tuple(
+                    replace(
+                        chain,
+                        rules=tuple(
+                            replace(rule, actions=tuple(changed(action) for action in rule.actions))
+                            for rule in chain.rules
+                        ),
+                    )
+                    for chain in table.chains
+                ),
+            )
+            for table in rules.tables
+        )
+    )
+
+
+def as_of_flow(rules: Ruleset, flow: Flow, reply: bool) -> Ruleset:
+    """The rules as a later packet of a flow meets them: the flow is translated as its first packet was.
+
+    The chains of type nat are not asked again; what the entry says stands in their place.
+    """
+    tables = tuple(
+        replace(
+            table,
+            chains=tuple(
+                chain for chain in table.chains if chain.base is None or chain.base.kind is not ChainType.NAT
+            ),
+        )
+        for table in rules.tables
+    )
+    before, after = (flow.reply, flow.original) if reply else (flow.original, flow.reply)
+    now = (after[1], after[0], after[3], after[2])
+    first = _changes(before, now, 1)
+    last = _changes(before, now, 0)
+    status = _status(flow)
+    chains = [
+        core.Chain(f"entry {hook.value}", (core.Rule((), actions),), core.Base(hook, priority))
+        for hook, priority, actions in (
+            (Hook.PREROUTING, FIRST_NAT, first),
+            (Hook.OUTPUT, FIRST_NAT, first),
+            (Hook.INPUT, LAST_NAT, last),
+            (Hook.POSTROUTING, LAST_NAT, last),
+            (Hook.PREROUTING, -199, status),
+            (Hook.OUTPUT, -199, status),
+        )
+        if actions
+    ]
+    own = core.Table("flow", frozenset((FAMILY[flow.family],)), tuple(chains))
+    return core.Ruleset((own, *tables))
+
+
+def _changes(before: Tuple, now: Tuple, end: int) -> tuple[core.Action, ...]:
+    address, port = ENDS[end]
+    made: list[core.Action] = []
+    if before[end] != now[end]:
+        made.append(SetField(address, _value(now[end])))
+        kind = Field.DESTINATION_TYPE if end else Field.SOURCE_TYPE
+        made.append(SetField(kind, AddressType.LOCAL if world.is_own(now[end]) else AddressType.UNICAST))
+    if before[2 + end] != now[2 + end]:
+        made.append(SetField(port, now[2 + end]))
+    return tuple(made)
+
+
+def _status(flow: Flow) -> tuple[core.Action, ...]:
+    original, reply = flow.original, flow.reply
+    made: list[core.Action] = []
+    if (original[0], original[2]) != (reply[1], reply[3]) and flow.proto in (6, 17):
+        made.append(SetField(Field.CT_SNAT, 1))
+    elif original[0] != reply[1]:
+        made.append(SetField(Field.CT_SNAT, 1))
+    if original[1] != reply[0] or (flow.proto in (6, 17) and original[3] != reply[2]):
+        made.append(SetField(Field.CT_DNAT, 1))
+    return tuple(made)
+
+
+def _inner(probe: Probe) -> tuple[Tuple, int, tuple[int, int] | None]:
+    """The tuple, protocol and ICMP type of the packet that an ICMP error quotes."""
+    from tests.kernel.differential.probes import quoted
+    from tests.kernel.packet import parse
+
+    data = quoted(probe)
+    seen = parse(data)
+    if seen.icmp is not None:
+        ident = int.from_bytes(seen.payload[:2], "big")
+        return (seen.src, seen.dst, ident, 0), seen.proto, seen.icmp
+    return (seen.src, seen.dst, seen.sport, seen.dport), seen.proto, None
