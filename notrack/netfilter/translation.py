@@ -7,10 +7,15 @@ from notrack.netfilter.host import Host, address_types, group_addresses
 from notrack.packets.address import Family
 from notrack.packets.fields import AddressType, Field
 from notrack.packets.intervals import IntervalSet
+from notrack.packets.packet_set import PacketSet
 from notrack.ruleset.core import Hook, Nat, NatKind
 
 LOOPBACK = {Family.IPV4: 0x7F000001, Family.IPV6: 1}
 _SOURCE = (Field.SOURCE, Field.SOURCE_PORT, Field.SOURCE_TYPE)
+_OF_ONE_PACKET = (
+    Field.STATE, Field.CT_DIRECTION, Field.IN, Field.MAC, Field.PACKET_TYPE, Field.LENGTH, Field.TTL,
+    Field.TOS, Field.MARK, Field.CT_MARK,
+)  # fmt: skip
 _DESTINATION = (Field.DESTINATION, Field.DESTINATION_PORT, Field.DESTINATION_TYPE)
 
 
@@ -49,6 +54,24 @@ def unicast(family: Family) -> IntervalSet:
     """Addresses that an interface may have."""
     local, _, broadcast, _ = address_types(Host(), family)
     return family.whole - local - broadcast - group_addresses(family)
+
+
+def answers_on_wire(packets: PacketSet, effects: Effects) -> PacketSet:
+    """What the answers to translated packets look like when they come to the host (or leave it).
+
+    The ends exchanged, the translated ones as others see them. A source port that the translation does not
+    name is kept, as the kernel does where it can. The way out is left open, and the state, which is what
+    tracking will say.
+    """
+    space = packets.space
+    image = space.exists(packets.diagram, [*(name for name, _ in effects.fields), *_OF_ONE_PACKET])
+    for name, change in effects.fields:
+        if name in (Field.CT_SNAT, Field.CT_DNAT):
+            continue
+        values = IntervalSet.single(change) if isinstance(change, int) else change.among
+        if values is not None:
+            image = space.meet(space.among(name, values), image)
+    return PacketSet(space, space.mirror(image))
 
 
 def _choice(name: str, values: IntervalSet) -> Change:

@@ -14,7 +14,7 @@ from notrack.netfilter.translation import nat_effects
 from notrack.netfilter.ways import STAGES, Mounted, Stage, Way
 from notrack.packets.address import Family
 from notrack.packets.diagram import allow_frames
-from notrack.packets.fields import AddressType, Field, Fragment, PacketType, State, interface_value
+from notrack.packets.fields import NO_INTERFACE, AddressType, Field, Fragment, PacketType, State
 from notrack.packets.packet import Packet
 from notrack.ruleset.core import (
     Action,
@@ -201,6 +201,8 @@ def walk(
     family = packet.family
     values = packet.values()
     way = way if way is not None else way_of(packet, host)
+    if way is Way.LOOPBACK and packet.out_interface is None:
+        values[Field.OUT] = ways.LOOPBACK_INTERFACE
     settle_kinds(values, packet, host, way)
     tracks = bool(host.tracking_elsewhere) or any(True for _ in tracking.keepers(ruleset, family))
     whole = tracks or way not in (Way.LOCAL_IN, Way.FORWARD)
@@ -216,16 +218,17 @@ def walk(
         seen = state  # it ended before connection tracking
     verdict = "accept" if end is End.ON else end.value
     assumed = tuple(journey.assumed.items())
-    return Trace(
-        way, verdict, hook, seen, tuple(journey.steps), journey.effects.as_entry(), journey.values, assumed
-    )
+    steps, effects = tuple(journey.steps), journey.effects.as_entry()
+    return Trace(journey.way, verdict, hook, seen, steps, effects, journey.values, assumed)
 
 
 def _travel(journey: _Walk, state: State) -> tuple[End, Hook | None]:
     """Through all stages; where and how the packet ended, or ON and None."""
     original = dict(journey.values)
     journey.values[Field.STATE] = State.INVALID
-    for stage in STAGES[journey.way]:
+    at = -1
+    while (at := at + 1) < len(STAGES[journey.way]):
+        stage = STAGES[journey.way][at]
         journey.early = stage.early and not stage.again
         for name, value in ({Field.IN: original[Field.IN], Field.OUT: original[Field.OUT]}).items():
             journey.values[name] = value
@@ -272,10 +275,13 @@ def _route(journey: _Walk) -> None:
     kind = AddressType(journey.values[Field.DESTINATION_TYPE])
     if kind in ways.ROUTED[journey.way]:
         return
+    if journey.way is Way.LOCAL_OUT and kind is AddressType.LOCAL:
+        journey.way = Way.LOOPBACK  # translated to the host itself; the hooks so far are the same
+        return
     hint = {
         Way.LOCAL_IN: "after its translation the packet is for somebody else: say the way out, `out IF`",
         Way.FORWARD: "the packet is for the host itself: leave `out` away, or say `to host`",
-        Way.LOCAL_OUT: "the packet goes to the host itself: say `out lo`",
+        Way.LOCAL_OUT: "the packet does not leave the host: say `out lo`",
         Way.LOOPBACK: "the packet leaves the host: say the way out, `out IF`",
     }
     raise Undetermined(hint[journey.way])
@@ -320,13 +326,13 @@ def settle_kinds(values: dict[Field, int], packet: Packet, host: Host, way: Way)
         target = target or AddressType.LOCAL
     ours = way in (Way.LOCAL_OUT, Way.LOOPBACK)
     values[Field.SOURCE_TYPE] = source or (AddressType.LOCAL if ours else AddressType.UNICAST)
-    here = way in (Way.LOCAL_IN, Way.LOOPBACK)
+    here = way is Way.LOCAL_IN or (way is Way.LOOPBACK and packet.out_interface in (None, "lo"))
     kind = target or (AddressType.LOCAL if here else AddressType.UNICAST)
     values[Field.DESTINATION_TYPE] = kind
     frames = {AddressType.MULTICAST: PacketType.MULTICAST, AddressType.BROADCAST: PacketType.BROADCAST}
     values[Field.PACKET_TYPE] = PacketType.HOST if ours else frames.get(kind, PacketType.HOST)
-    if way is Way.LOOPBACK:
-        values[Field.IN], values[Field.OUT] = 0, interface_value("lo")
+    if ours:
+        values[Field.IN] = NO_INTERFACE
 
 
 def resettled(packet: Packet, values: Mapping[Field, int]) -> Packet:

@@ -134,6 +134,8 @@ def seen_at(stage: Stage, way: Way) -> dict[Field, int]:
             fixed[Field.IN] = LOOPBACK_INTERFACE
     if stage.hook is Hook.POSTROUTING:
         fixed[Field.MAC] = NO_MAC
+        if way is Way.LOOPBACK:
+            fixed[Field.OUT] = LOOPBACK_INTERFACE  # for those too that OUTPUT translated to the host itself
     return fixed
 
 
@@ -159,7 +161,7 @@ def takers(space: Space, host: Host, way: Way) -> int:
             ]
         )
     else:
-        cube = {Field.IN: none, Field.OUT: lo if way is Way.LOOPBACK else real}
+        cube = {Field.IN: none, Field.OUT: real if way is Way.LOCAL_OUT else real | lo}
         cube |= {
             Field.MAC: IntervalSet.single(NO_MAC),
             Field.PACKET_TYPE: IntervalSet.single(PacketType.HOST),
@@ -174,6 +176,12 @@ def takers(space: Space, host: Host, way: Way) -> int:
     ]
     if way in (Way.LOCAL_IN, Way.FORWARD):
         parts.append(_link_kinds(space))
+    if way is Way.LOCAL_OUT:
+        parts.append(space.complement(space.among(Field.DESTINATION_TYPE, own)))
+    if way is Way.LOOPBACK:  # by lo, or to elsewhere until OUTPUT translates it to the host itself
+        inside = space.among(Field.DESTINATION_TYPE, own)
+        by_lo = space.among(Field.OUT, lo)
+        parts.append(space.join(space.meet(inside, by_lo), space.minus(space.complement(inside), by_lo)))
     return space.all_of(parts)
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from notrack.packets.address import Family
-from notrack.packets.fields import ICMP_PROTOCOL, PORT_PROTOCOLS, TCP_FLAGS, Fragment
+from notrack.packets.fields import ICMP_PROTOCOL, PORT_PROTOCOLS, TCP_FLAGS, Fragment, State
 from notrack.packets.packet import ICMP_TYPES, PROTOCOL_NAMES, Packet
 from notrack.text.diagnostic import Diagnostic, Rejected, Severity
 from notrack.text.nearest import nearest
@@ -26,7 +26,8 @@ _MAC = re.compile(r"[0-9a-fA-F]{1,2}(:[0-9a-fA-F]{1,2}){5}")
 def parse_packet(text: str, name: str = "packet") -> Packet:
     """The packet that a text describes. Raises `Rejected` with a diagnostic that marks the fault in the text.
 
-    Without a source port it is 40000, without flags a TCP packet is a SYN.
+    Without a source port it is 40000, without flags a TCP packet is a SYN, without `state` it is the first
+    packet that the host sees of its flow.
     """
     return _Reader(Source(name, text)).packet()
 
@@ -229,6 +230,13 @@ def _fragment(packet: Packet, word: _Word) -> Packet:
         raise _fault(word.span, f"`{word.text}` is no fragment", "one of whole, first, later") from None
 
 
+def _state(packet: Packet, word: _Word) -> Packet:
+    names = [state.name.lower() for state in State if state is not State.UNTRACKED]
+    if word.text not in names:
+        raise _fault(word.span, f"`{word.text}` is no state of a flow", f"one of {', '.join(names)}")
+    return replace(packet, state=State[word.text.upper()])
+
+
 def _mac(packet: Packet, word: _Word) -> Packet:
     if not _MAC.fullmatch(word.text):
         raise _fault(word.span, f"`{word.text}` is no MAC address", "write `02:00:00:00:00:01`")
@@ -244,5 +252,6 @@ _OPTIONS: dict[str, Callable[[Packet, _Word], Packet]] = {
     "mac": _mac,
     "mark": lambda packet, word: replace(packet, mark=_number(word, word.text, 2**32 - 1, "mark")),
     "ttl": lambda packet, word: replace(packet, ttl=_number(word, word.text, 255, "TTL")),
+    "state": lambda packet, word: _state(packet, word),
     "length": lambda packet, word: replace(packet, length=_number(word, word.text, 65535, "length")),
 }

@@ -7,8 +7,11 @@ from dataclasses import replace
 
 import pytest
 
+from notrack.netfilter.effects import Track
 from notrack.netfilter.host import Host, HostInterface
 from notrack.netfilter.model import Model
+from notrack.netfilter.translation import answers_on_wire
+from notrack.netfilter.visits import visits
 from notrack.netfilter.walk import Trace, Undetermined, resettled, settle_kinds, walk, way_of
 from notrack.netfilter.ways import Way
 from notrack.packets.address import Family
@@ -381,6 +384,56 @@ def test_sets_list_the_translations() -> None:
     assert packets.project(Field.OUT) == ONE(interface_value("eth1"))
     assert 17 not in packets.project(Field.PROTOCOL)
     assert packets.project(Field.STATE) == ONE(State.NEW)
+
+
+def test_what_output_translates_to_the_host_itself_goes_by_loopback() -> None:
+    redirect = Nat(NatKind.REDIRECT, None, ONE(8080), "redirect")
+    rules = ruleset(
+        base(OUT, -100, rule(TCP, dport(80), redirect), nat=True),
+        base(IN, 0, rule(TCP, dport(8080), DROP)),
+    )
+    found = trace(rules, "tcp 198.51.100.1:40000 > 192.0.2.7:80 out eth0")
+    assert (found.way, found.verdict, found.hook) == (Way.LOOPBACK, "drop", IN)
+    assert found.values[Field.DESTINATION] == 0x7F000001
+    left = Model(rules, V4, HOST).passage(Way.LOCAL_OUT).packets
+    assert not left.has(
+        replace(parse_packet("tcp 198.51.100.1:40000 > 192.0.2.7:80 out eth0"), state=State.NEW)
+    )
+
+
+def test_the_answer_to_a_masqueraded_flow_meets_a_notrack_for_a_service() -> None:
+    """A LAN client that happens to use the service's port: its answer is never translated back."""
+    masquerade = Nat(NatKind.MASQUERADE, text="MASQUERADE")
+    eth0 = Among(Field.OUT, ONE(interface_value("eth0")))
+    rules = ruleset(raw(rule(TCP, dport(8080), Notrack())), base(POST, 100, rule(eth0, masquerade), nat=True))
+    model = Model(rules, V4, HOST)
+    ((effects, packets),) = model.passage(Way.FORWARD).translated()
+    answers = answers_on_wire(packets, effects)
+    assert answers.project(Field.DESTINATION) == ONE(0xC6336401)
+    assert answers.project(Field.IN) == ONE(interface_value("eth0"))
+    lost = model.passage(Way.LOCAL_IN).untracked_by_rule() & answers
+    assert lost.project(Field.DESTINATION_PORT) == ONE(8080)
+    low = Nat(NatKind.MASQUERADE, None, IntervalSet(((1024, 2047),)), "MASQUERADE --to-ports 1024-2047")
+    mended = ruleset(raw(rule(TCP, dport(8080), Notrack())), base(POST, 100, rule(eth0, TCP, low), nat=True))
+    model = Model(mended, V4, HOST)
+    ((effects, packets),) = model.passage(Way.FORWARD).translated()
+    assert not model.passage(Way.LOCAL_IN).untracked_by_rule() & answers_on_wire(packets, effects)
+
+
+def test_visits_name_the_packets_of_each_rule() -> None:
+    shadowed = rule(TCP, dport(80), state(State.NEW), ACCEPT)
+    rules = ruleset(
+        raw(rule(TCP, dport(80), Notrack())),
+        Chain("web", (shadowed, rule(DROP))),
+        base(IN, 0, rule(TCP, Jump("web")), rule(UDP, ACCEPT)),
+    )
+    found = list(visits(Model(rules, V4, HOST), Way.LOCAL_IN))
+    by_rule = {visit.rule: visit for visit in found}
+    assert not by_rule[shadowed].matching(Track.UNTRACKED)
+    assert by_rule[shadowed].arriving(Track.UNTRACKED).project(Field.DESTINATION_PORT) == ONE(80)
+    assert by_rule[shadowed].callers == ("input 0", "web")
+    assert by_rule[rule(UDP, ACCEPT)].matching().project(Field.PROTOCOL) == ONE(17)
+    assert not by_rule[rule(UDP, ACCEPT)].matching(Track.UNTRACKED)
 
 
 def test_prerouting_knows_no_way_out() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from notrack.packets.address import Family
-from notrack.packets.fields import Fragment
+from notrack.packets.fields import Fragment, State
 from notrack.packets.packet import Packet
 from notrack.packets.packet_text import parse_packet
 from notrack.text.diagnostic import Rejected
@@ -26,6 +26,10 @@ A, B = 0xCB007109, 0xC6336401  # 203.0.113.9, 198.51.100.1
         (
             "udp [2001:db8::1]:53 > [2001:db8::2]:9 out wg0",
             Packet(Family.IPV6, 17, 0x20010DB8 << 96 | 1, 0x20010DB8 << 96 | 2, 53, 9, out_interface="wg0"),
+        ),
+        (
+            "udp 203.0.113.9 > 198.51.100.1:9 state established",
+            Packet(Family.IPV4, 17, A, B, 40000, 9, state=State.ESTABLISHED),
         ),
         ("icmp echo-request 203.0.113.9 > 198.51.100.1", Packet(Family.IPV4, 1, A, B, icmp_type=8)),
         ("icmp ping 203.0.113.9 > 198.51.100.1", Packet(Family.IPV4, 1, A, B, icmp_type=8)),
@@ -81,6 +85,7 @@ def test_packets_are_read(text: str, packet: Packet) -> None:
         ("tcp 1.2.3.4:5 > 1.2.3.5:6 fragment middle", "middle", "no fragment", "later"),
         ("tcp 1.2.3.4:5 > 1.2.3.5:6 mac 1:2", "1:2", "no MAC address", None),
         ("tcp 1.2.3.4:5 > 1.2.3.5:6 mark 0x1ffffffff", "0x1ffffffff", "no mark", None),
+        ("udp 1.2.3.4:5 > 1.2.3.5:6 state untracked", "untracked", "no state of a flow", "established"),
         ("udp fe80::1%eth0 > [fe80::2]:5", "fe80::1%eth0", "no scope", "`in`"),
         ("udp [::1:5 > [fe80::2]:5", "[::1:5", "no address with a port", "[2001:db8::1]:443"),
         ("udp ::1:5 > [fe80::2]:x", "[fe80::2]:x", "is no port", None),
