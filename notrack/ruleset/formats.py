@@ -1,0 +1,140 @@
+"""Rules in any format, read and brought into force: one host from one text or from several."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from notrack.packets.address import Family
+from notrack.ruleset import core
+from notrack.ruleset.nft import tree as nft
+from notrack.ruleset.recognition import RULES, Format, families, recognised
+from notrack.ruleset.xtables import tree as xtables
+from notrack.text.diagnostic import Diagnostic, Severity
+from notrack.text.source import Source
+
+Include = Callable[[str], tuple[Source, ...] | None]
+"""The sources that an `include` of nft names, in order; None where there is no such file."""
+
+Tree = xtables.Ruleset | nft.Ruleset
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """One text as it was read. `format` None: nobody knows; `tree` None: it holds no rules that can be read.
+
+    `families` are those of a text for iptables-restore. `diagnostics` are the reader's.
+    """
+
+    source: Source
+    format: Format | None
+    tree: Tree | None = None
+    families: tuple[Family, ...] = ()
+    diagnostics: tuple[Diagnostic, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """A host's rules in the core, the texts that they come from, and everything that was to be said."""
+
+    ruleset: core.Ruleset
+    documents: tuple[Document, ...] = ()
+    diagnostics: tuple[Diagnostic, ...] = field(default=())
+
+    @property
+    def refused(self) -> bool:
+        """Whether some text could not be read as rules at all."""
+        return any(document.tree is None for document in self.documents)
+
+
+def read_any(source: Source, family: Family | None = None, include: Include | None = None) -> Reading:
+    """One text of any format. Never raises."""
+    return read_all((source,), family, include)
+
+
+def read_all(
+    sources: Sequence[Source], family: Family | None = None, include: Include | None = None
+) -> Reading:
+    """Several texts as one host, loaded in their order. `family` is that of restore texts that do not tell
+    theirs (or tell it wrongly). Of two restore texts of a family the second adds to the first, as with
+    `--noflush`. Never raises.
+    """
+    documents = tuple(document(source, family, include) for source in sources)
+    ruleset, lowering = in_force(documents)
+    read = (one for found in documents for one in found.diagnostics)
+    return Reading(ruleset, documents, (*read, *lowering))
+
+
+def document(source: Source, family: Family | None = None, include: Include | None = None) -> Document:
+    """Reads one text."""
+    form = recognised(source.text)
+    if form is Format.XTABLES:
+        return _restore(source, family)
+    if form in (Format.NFT, Format.NFT_JSON):
+        return _nft(source, form, include)
+    if form is None:
+        message, hint = (
+            "nothing here tells what kind of file this is",
+            "rules begin with `*filter` or `table`",
+        )
+        return _unread(source, None, message, hint)
+    if form in RULES:
+        return _unread(source, form, "this is a shell script, whose commands are not read yet", None)
+    return _unread(source, form, f"this holds no rules: it looks like a file of the kind {form.value}", None)
+
+
+def _unread(source: Source, form: Format | None, message: str, hint: str | None) -> Document:
+    problem = Diagnostic(Severity.ERROR, message, source.span(0, 0), hint)
+    return Document(source, form, diagnostics=(problem,))
+
+
+def _restore(source: Source, family: Family | None) -> Document:
+    from notrack.ruleset.xtables.reader import read
+
+    found, told = ((family,), True) if family is not None else families(source.text, source.name)
+    tree, diagnostics = read(source, found[0] if len(found) == 1 else None)
+    if not told:
+        message = "nothing here tells IPv4 from IPv6: read as IPv4"
+        diagnostics = (Diagnostic(Severity.INFO, message, source.span(0, 0)), *diagnostics)
+    return Document(source, Format.XTABLES, tree, found, diagnostics)
+
+
+def _nft(source: Source, form: Format, include: Include | None) -> Document:
+    if form is Format.NFT_JSON:
+        from notrack.ruleset.nft.json_reader import read_json
+
+        tree, diagnostics = read_json(source)
+    else:
+        from notrack.ruleset.nft.reader import read
+
+        tree, diagnostics = read(source, include)
+    return Document(source, form, tree, (), diagnostics)
+
+
+def in_force(documents: Sequence[Document]) -> tuple[core.Ruleset, tuple[Diagnostic, ...]]:
+    """What documents, loaded one after another, put in force."""
+    from notrack.ruleset.xtables.lower import lower
+
+    made = core.Ruleset()
+    told: tuple[Diagnostic, ...] = ()
+    for family in Family:
+        trees = [
+            found.tree
+            for found in documents
+            if isinstance(found.tree, xtables.Ruleset) and family in found.families
+        ]
+        if trees:
+            ruleset, diagnostics = lower(trees, family)
+            made, told = made + ruleset, told + diagnostics
+    commands = [
+        command
+        for found in documents
+        if isinstance(found.tree, nft.Ruleset)
+        for command in found.tree.commands
+    ]
+    if commands:
+        from notrack.ruleset.nft.lower import lowered
+
+        ruleset, diagnostics = lowered(nft.Ruleset(tuple(commands)))
+        made, told = made + ruleset, told + diagnostics
+    return made, tuple(dict.fromkeys(told))
