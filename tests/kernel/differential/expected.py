@@ -34,7 +34,7 @@ from tests.kernel.differential.flows import (
     tuple_of,
 )
 from tests.kernel.differential.probes import Probe, octets
-from tests.kernel.differential.shape import Case
+from tests.kernel.differential.shape import Loadable
 from tests.kernel.packet import FLAGS
 
 HOST = world.facts()
@@ -62,7 +62,7 @@ class Expectation:
     trace: Trace | None = None
 
 
-def lowered(case: Case, backend: str) -> dict[int, Ruleset]:
+def lowered(case: Loadable, backend: str) -> dict[int, Ruleset]:
     """The core of the texts of a case, a family each. Raises `Unreadable`."""
     texts = case.texts(backend)
     if backend == "nft":
@@ -117,7 +117,7 @@ class Oracle:
 
     def _whole(self, probe: Probe, seen: Observation) -> Expectation:
         first = self._walked(probe, self.rulesets[probe.family])
-        if first.state is State.UNTRACKED or _ended_early(first):
+        if self._untracked(first, probe) or _ended_early(first):
             return self._said(first, probe)
         zone = _zone(first)
         if probe.is_error:
@@ -132,12 +132,22 @@ class Oracle:
             return self._opens(chosen, probe, zone)
         return self._said(chosen, probe)
 
+    def _untracked(self, first: Trace, probe: Probe) -> bool:
+        """Whether the packet is UNTRACKED for connection tracking, not only since a later NOTRACK.
+
+        That one makes nothing of a packet that has an entry.
+        """
+        if first.state is not State.UNTRACKED:
+            return False
+        again = self._walked(probe, self.rulesets[probe.family], state=State.NEW)
+        return again.state is State.UNTRACKED
+
     def _opens(self, trace: Trace, probe: Probe, zone: int) -> Expectation:
         final = header(trace, probe)
         original = tuple_of(probe)
         flow = Flow(probe.family, probe.proto, original, answer_of(final, probe), zone)
         flow.stage = first_stage(probe.flags) if probe.proto == 6 else ""
-        if self.flows.collides(flow):
+        if self.flows.collides(flow) or flow.original == flow.reply:
             self.flows.add(flow)
             return Expectation("unsure", "collides with another flow", trace=trace)
         if _confirmed(trace):
@@ -198,7 +208,7 @@ class Oracle:
                 problem = raised
                 continue
             target = _text(trace.values[Field.DESTINATION], probe.family)
-            if _fits(target, way, out):
+            if _fits(target, trace.way, out):
                 return trace
         raise problem or Undetermined("no way fits")
 
@@ -309,7 +319,7 @@ def header(trace: Trace, probe: Probe) -> Tuple:
     """The tuple of a packet at the end of its way."""
     src, dst = (_text(trace.values[field], probe.family) for field in (Field.SOURCE, Field.DESTINATION))
     if probe.icmp is not None:
-        return src, dst, probe.sport, 0
+        return src, dst, probe.sport, probe.icmp[0]
     if not probe.ported:
         return src, dst, 0, 0
     return src, dst, trace.values[Field.SOURCE_PORT], trace.values[Field.DESTINATION_PORT]
@@ -329,7 +339,8 @@ def _confirmed(trace: Trace) -> bool:
 
 def _ended_early(trace: Trace) -> bool:
     """Whether the packet was dropped before connection tracking."""
-    if trace.verdict not in ("drop", "reject"):
+    first = Hook.OUTPUT if trace.way in (Way.LOOPBACK, Way.LOCAL_OUT) else Hook.PREROUTING
+    if trace.verdict not in ("drop", "reject") or trace.hook is not first:
         return False
     bases = [step.chain.base for step in trace.steps if step.chain.base is not None]
     return bool(bases) and bases[-1].priority < core.CONNTRACK_PRIORITY
@@ -447,5 +458,5 @@ def _inner(probe: Probe) -> tuple[Tuple, int, tuple[int, int] | None]:
     seen = parse(data)
     if seen.icmp is not None:
         ident = int.from_bytes(seen.payload[:2], "big")
-        return (seen.src, seen.dst, ident, 0), seen.proto, seen.icmp
+        return (seen.src, seen.dst, ident, seen.icmp[0]), seen.proto, seen.icmp
     return (seen.src, seen.dst, seen.sport, seen.dport), seen.proto, None

@@ -31,7 +31,9 @@ class Flow:
 
     @property
     def translated(self) -> bool:
-        return self.reply != reversed_tuple(self.original)
+        return self.reply[:2] != reversed_tuple(self.original)[:2] or (
+            self.proto in (6, 17) and self.reply != reversed_tuple(self.original)
+        )
 
     def connection(self) -> Connection:
         return Connection(self.family, self.proto, self.original, self.reply, self.zone)
@@ -52,9 +54,9 @@ def reversed_tuple(tuple_: Tuple) -> Tuple:
 
 
 def tuple_of(probe: Probe) -> Tuple:
-    """The tuple of a packet; both directions of an ICMP question have its identifier, as a source port."""
+    """The tuple of a packet; ICMP has its identifier and its type instead of ports."""
     if probe.icmp is not None:
-        return probe.src, probe.dst, probe.sport, 0
+        return probe.src, probe.dst, probe.sport, probe.icmp[0]
     if probe.ported:
         return probe.src, probe.dst, probe.sport, probe.dport
     return probe.src, probe.dst, 0, 0
@@ -63,7 +65,8 @@ def tuple_of(probe: Probe) -> Tuple:
 def answer_of(tuple_: Tuple, probe: Probe) -> Tuple:
     """The tuple of the answer to what has this tuple."""
     if probe.icmp is not None:
-        return tuple_[1], tuple_[0], tuple_[2], 0
+        kinds = {8: 0, 0: 8, 13: 14, 128: 129, 129: 128}
+        return tuple_[1], tuple_[0], tuple_[2], kinds.get(tuple_[3], tuple_[3])
     return reversed_tuple(tuple_)
 
 
@@ -85,8 +88,6 @@ class Flows:
         if found is None:
             return None
         flow, reply = found
-        if probe.icmp is not None and (probe.icmp[0] in (0, 129)) != reply:
-            return Membership(flow, reply, State.INVALID)
         if probe.proto == 6:
             return Membership(flow, reply, _tcp_state(flow, reply, probe.flags))
         known = State.ESTABLISHED if reply or flow.replied else State.NEW
@@ -103,6 +104,8 @@ class Flows:
         """A new flow; one that collides with another is not certain, nor is the other."""
         keys = [(flow.family, flow.proto, flow.zone, one) for one in (flow.original, flow.reply)]
         for key in keys:
+            if flow.original == flow.reply:  # the kernel cannot tell its directions, nor can we
+                flow.certain = False
             if key in self._by_tuple:
                 flow.certain = self._by_tuple[key][0].certain = False
         for key, reply in zip(keys, (False, True), strict=True):

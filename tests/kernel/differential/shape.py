@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-ONE_FAMILY = {"ip": (4,), "ip6": (6,), "inet": (4, 6)}
+XT_TABLES = ("raw", "mangle", "nat", "filter")
+FAMILIES = {"ip": (4,), "ip6": (6,), "inet": (4, 6)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +66,7 @@ class Table:
 
     @property
     def families(self) -> tuple[int, ...]:
-        return ONE_FAMILY[self.family]
+        return FAMILIES[self.family]
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,8 +99,47 @@ class Case:
             for part in rule.matches
         )
 
+    @property
+    def backends(self) -> tuple[str, ...]:
+        """The backends that can load it."""
+        parts = [
+            part
+            for table in self.tables
+            for chain in table.chains
+            for rule in chain.rules
+            for part in (*rule.matches, rule.action)
+        ]
+        both = all(part.xt is not None for part in parts) and all(
+            table.name in XT_TABLES and table.family != "inet" for table in self.tables
+        )
+        return ("iptables-legacy", "iptables-nft", "nft") if both else ("nft",)
+
     def size(self) -> int:
         return sum(len(table.chains) + sum(len(c.rules) for c in table.chains) for table in self.tables)
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A ruleset as text, `v4`, `v6` or `nft`: what a case comes down to once it is a regression test."""
+
+    written: dict[str, str]
+
+    def families(self) -> tuple[int, ...]:
+        if "nft" in self.written:
+            words = [line.split()[1] for line in self.written["nft"].splitlines() if line.startswith("table")]
+            return tuple(sorted({family for word in words for family in FAMILIES[word]}))
+        return tuple(family for family in (4, 6) if f"v{family}" in self.written)
+
+    def texts(self, backend: str) -> dict[str, str]:
+        return self.written
+
+    def says_state(self, family: int) -> bool:
+        if "nft" not in self.written:
+            return "ctstate" in self.written.get(f"v{family}", "")
+        return self.families() == (family,) and "ct state" in self.written["nft"]
+
+
+Loadable = Case | Written
 
 
 def _xt_table(table: Table) -> str:
