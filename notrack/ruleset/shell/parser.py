@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Final
 
 from notrack.ruleset.shell.scanner import Fault, Scanner
@@ -125,6 +126,7 @@ class Parser(Scanner):
         first = self._pipeline()
         rest: list[tuple[Joint, Pipeline]] = []
         while True:
+            stop = self.position
             self.skip_blank()
             joint = Joint.AND if self.at("&&") else Joint.OR if self.at("||") else None
             if joint is None:
@@ -135,7 +137,7 @@ class Parser(Scanner):
             if self.position >= self.end:
                 raise Fault(f"nothing follows this `{joint.value}`", place)
             rest.append((joint, self._pipeline()))
-        span = self.span(start)
+        span = self.span(start, stop)
         background = self.char == "&"
         if background:
             self.position += 1
@@ -164,8 +166,10 @@ class Parser(Scanner):
             self.skip_blank()
         commands = [self._command()]
         while True:
+            stop = self.position
             self.skip_blank()
             if self.char != "|" or self.at("||"):
+                self.position = stop
                 return Pipeline(tuple(commands), self.span(start), negated)
             self.position += 2 if self.at("|&") else 1
             self._line_ends()
@@ -370,6 +374,7 @@ class Parser(Scanner):
         assignments: list[Assignment] = []
         redirections: list[Redirection] = []
         while True:
+            stop = self.position
             self.skip_blank()
             redirection = self._redirection()
             if redirection is not None:
@@ -387,6 +392,7 @@ class Parser(Scanner):
         if not (words or assignments or redirections):
             shown = f"`{self.char}`" if self.position < self.end and self.char != "\n" else "nothing"
             raise Fault(f"expected a command, found {shown}", self.here())
+        self.position = stop
         return Simple(tuple(words), self.span(start), tuple(assignments), tuple(redirections))
 
     def _assignment(self) -> Assignment | None:
@@ -456,7 +462,7 @@ def _unknown_condition(parser: Parser, start: int) -> Sequence:
     return Sequence((parser._opaque(start),))
 
 
-_COMPOUND: Final = {
+_COMPOUND: Final[dict[str, Callable[[Parser, int], Command]]] = {
     "if": Parser._if,
     "while": Parser._loop,
     "until": Parser._loop,

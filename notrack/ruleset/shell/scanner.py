@@ -284,7 +284,9 @@ class Scanner:
             self._skip_braces(start)
             return Parameter(found.group(), self.span(start), quoted, "other", None, index)
         self.position = operation.end()
+        self.enter()
         word = self._word_in_braces(start, quoted)
+        self.depth -= 1
         return Parameter(found.group(), self.span(start), quoted, operation.group(), word, index)
 
     def _index(self) -> str | None:
