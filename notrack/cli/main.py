@@ -12,6 +12,7 @@ from notrack import __version__
 COMMANDS = {
     "compile": "compile a site file to iptables-restore, ip6tables-restore or nft rules",
     "plan": "show every flow of a site, tracked or not, and why",
+    "trace": "follow one packet through every hook, rule by rule",
 }
 
 _EPILOG = """examples:
