@@ -43,7 +43,7 @@ def _match(cursor: Cursor) -> t.Statement:
     if cursor.accept("vmap"):
         return t.Vmap(left, e.verdict_table(cursor), span=cursor.span(start))
     if cursor.accept("set"):
-        value = e.assigned(cursor)
+        value = _protocol(cursor, left) or e.assigned(cursor)
         return t.Assign(left, value, span=cursor.span(start))
     op = ""
     if cursor.token.kind != "quoted" and cursor.token.text in _OPERATORS:
@@ -52,6 +52,24 @@ def _match(cursor: Cursor) -> t.Statement:
         raise cursor.fault("a value is missing: nothing to compare with", help=_after(left))
     right = e.right_hand(cursor)
     return t.Match(left, right, op, span=cursor.span(start))
+
+
+_NEXT_HEADERS = ("protocol", "nexthdr", "type")
+
+
+def _protocol(cursor: Cursor, target: t.Expression) -> t.Value | None:
+    """The name of a protocol that the next header is set to: `ip protocol set tcp accept`.
+
+    nft lists it so, though it reads it in quotes alone; `tcp dport` is a field, here as elsewhere.
+    """
+    start, name = cursor.index, cursor.token.text
+    fields = c.PAYLOADS.get(name)
+    if not (isinstance(target, t.Payload) and target.field in _NEXT_HEADERS):
+        return None
+    if cursor.token.kind != WORD or fields is None or cursor.ahead().text in fields:
+        return None
+    cursor.take()
+    return t.Value(name, span=cursor.span(start))
 
 
 def _is_constant(node: t.Expression) -> bool:

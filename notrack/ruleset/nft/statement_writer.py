@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from notrack.ruleset.nft import tree as t
+from notrack.ruleset.nft.catalogue import PAYLOADS
 from notrack.ruleset.nft.expression_writer import expression_text, quoted
 
 
@@ -22,7 +23,7 @@ def statement_text(node: t.Node, depth: int = 0) -> str:
         case t.Vmap(key=key, table=table):
             return f"{expression_text(key)} vmap {expression_text(table, depth)}"
         case t.Assign(target=target, value=value):
-            return f"{expression_text(target)} set {expression_text(value, depth)}"
+            return f"{expression_text(target)} set {_assigned(target, value, depth)}"
         case t.ObjectReference(kind=kind, name=name):
             return f"{kind} name {expression_text(name, depth)}"
         case t.Notrack():
@@ -39,6 +40,13 @@ def statement_text(node: t.Node, depth: int = 0) -> str:
             return _log(node)
         case _:
             return _simple(node)
+
+
+def _assigned(target: t.Expression, value: t.Expression, depth: int) -> str:
+    """The value; the bare name of a protocol would begin a field, so there nft wants quotes."""
+    if isinstance(target, t.Payload) and isinstance(value, t.Value) and value.text in PAYLOADS:
+        return f'"{value.text}"'
+    return expression_text(value, depth)
 
 
 def _simple(node: t.Node) -> str:
