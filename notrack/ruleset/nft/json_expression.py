@@ -165,6 +165,8 @@ def _payload(body: Any) -> t.Expression:
 
 
 def _option(protocol: str, body: Any) -> t.Expression:
+    if "base" in body and not body["len"]:
+        return t.Option(protocol, str(body["base"]))  # nothing of the option is read: `reset tcp option 77`
     if "base" in body:
         return t.Option(protocol, f"@{body['base']},{body['offset']},{body['len']}")
     return t.Option(protocol, body["name"], body.get("field"))

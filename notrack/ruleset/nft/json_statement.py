@@ -34,11 +34,28 @@ def _match(body: Any) -> t.Match:
     if isinstance(left, t.Option) and left.name.startswith("@") and isinstance(body["right"], bool):
         left = t.Option(left.protocol, left.name[1:].split(",")[0])
     right = expression(body["right"], quoted)
+    left = _of_family(left, right)
     if op in ("in", "!"):
         right = listing(body["right"], quoted)
     plain = isinstance(right, t.SetLiteral | t.SetReference)
     written = op == "==" and (isinstance(left, t.Binary) or (is_bit_mask(left) and not plain))
     return t.Match(left, right, "==" if written else "" if op in ("==", "in") else op)
+
+
+def _of_family(left: t.Expression, right: t.Expression) -> t.Expression:
+    """`ct original saddr` with the family of the address it is compared with.
+
+    nft 1.0.6 leaves out the family, and the `meta nfproto ipv4` before it that said as much.
+    """
+    while not isinstance(right, t.Value):
+        match right:
+            case t.Prefix(address=address) | t.Range(low=address):
+                right = address
+            case _:
+                return left
+    if isinstance(left, t.Ct) and left.key in ("saddr", "daddr") and left.family is None:
+        return t.Ct(left.key, left.direction, "ip6" if ":" in right.text else "ip")
+    return left
 
 
 def _vmap(body: Any) -> t.Vmap:
