@@ -79,7 +79,7 @@ def _action_reason(action: Action) -> str | None:
         return action.text or action.kind.value
     if isinstance(action, Template | ConnectionSet):
         return action.what
-    if isinstance(action, SetMark) and (action.field is Field.CT_MARK or action.value is None):
+    if isinstance(action, SetMark) and (action.field is Field.CT_MARK or action.tracking):
         return action.what or "a mark of the connection"
     if isinstance(action, Unknown) and action.tracking:
         return action.text

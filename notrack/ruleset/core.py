@@ -132,13 +132,15 @@ class ConnectionSet:
 class SetMark:
     """mark = (mark & ~mask) ^ value. `value` None: not known, e.g. restored from the connection's mark.
 
-    `what` names an unknown value: equal names are equal values.
+    `what` names an unknown value: equal names are equal values. `tracking`: it comes from the connection, so
+    the rule keeps tracking on.
     """
 
     field: Field
     mask: int
     value: int | None
     what: str = ""
+    tracking: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -161,7 +161,7 @@ def action(
     if choice in (8, 9):
         return SetMark(Field.MARK, *draw.choice(((0xFF, 1), (1, 3), (0, 0xFF), (0xFFFFFFFF, 5))))
     if choice == 10:
-        return SetMark(Field.MARK, 0xF, None, "the connection's mark")
+        return SetMark(Field.MARK, 0xF, None, "the connection's mark", tracking=True)
     if choice == 11:
         return draw.choice((SetField(Field.TTL, 1), Log("LOG"), Unknown("odd target")))
     return draw.choice((Verdict.ACCEPT, Verdict.ACCEPT, Verdict.DROP, Verdict.REJECT, Verdict.RETURN))

@@ -96,7 +96,7 @@ def _mark(field: Field, itself: t.Expression, value: t.Expression) -> core.SetMa
     """mark = (mark & keep) ^ flip, for constants and for and, or, xor of the mark itself."""
     found = _mask(METAS["mark"], itself, value)
     if found is None:
-        return core.SetMark(field, ALL, None, expression_text(value))
+        return core.SetMark(field, ALL, None, expression_text(value), tracking=uses(value, t.Ct))
     keep, flip = found
     return core.SetMark(field, ALL & ~keep, flip)
 

@@ -6,13 +6,14 @@ kept. A statement that is not understood is an `Unknown` action, one that only m
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from notrack.packets.address import Family
 from notrack.ruleset import core
 from notrack.ruleset.nft import tree as t
 from notrack.ruleset.nft.action_lowering import action, ends, verdict_action
 from notrack.ruleset.nft.catalogue import priority_number
+from notrack.ruleset.nft.expression_writer import expression_text
 from notrack.ruleset.nft.implied import implied
 from notrack.ruleset.nft.match_lowering import (
     Context,
@@ -124,6 +125,10 @@ class _Making:
                 self.ask(match_literals(statement, context))
             case t.Vmap():
                 self.branch(statement, context)
+            case t.Assign(target=target, value=t.Mapping() as mapping) if self.spread(
+                statement, target, mapping, context
+            ):
+                pass
             case t.Verdict():
                 made = verdict_action(statement)
                 self.do(made if made is not None else core.Log("continue"))
@@ -153,6 +158,29 @@ class _Making:
     def emit(self) -> None:
         self.rules.append(core.Rule(self.guard, tuple(self.actions), self.origin))
         self.actions.clear()
+
+    def spread(
+        self, statement: t.Assign, target: t.Expression, mapping: t.Mapping, context: Context
+    ) -> bool:
+        """`meta mark set KEY map { .. }`: one rule for each value, if all are known and the key stays."""
+        elements = _verdicts(mapping.table, context)
+        if elements is None or expression_text(target) in expression_text(mapping.key):
+            return False
+        groups: dict[t.Expression, list[t.Expression]] = {}
+        for element in elements:
+            if element.data is None:
+                return False
+            groups.setdefault(element.data, []).append(element.key)
+        if self.actions:
+            self.emit()
+        every: list[core.Guard] = []
+        for data, keys in groups.items():
+            for guard in _key_guards(mapping.key, tuple(keys), elements, context):
+                every.append(guard)
+                made = action(replace(statement, value=data))
+                self.rules.append(core.Rule(self.guard + guard, (made,), self.origin))
+        self.guard += every[0] if len(every) == 1 else (core.OneOf(tuple(every)),)
+        return True
 
     def branch(self, statement: t.Vmap, context: Context) -> None:
         """One rule for each verdict; behind the map a rule goes on for `continue` alone."""

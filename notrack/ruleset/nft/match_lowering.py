@@ -12,7 +12,7 @@ from notrack.ruleset import core
 from notrack.ruleset.nft import tree as t
 from notrack.ruleset.nft.expression_writer import expression_text
 from notrack.ruleset.nft.statement_writer import statement_text
-from notrack.ruleset.nft.subject import Subject, bits, subject, values
+from notrack.ruleset.nft.subject import METAS, Subject, bits, subject, values
 from notrack.ruleset.nft.variables import spliced
 
 Sets = dict[str, t.Set]
@@ -245,10 +245,20 @@ def _next_header(
     return (_family(6), guess) if negated else (_family(6), *(found or ()), guess)
 
 
+def _names_ports(left: t.Concat, keys: tuple[t.Expression, ...], negated: bool) -> bool:
+    """Whether a key fits only packets with ports, since each says a protocol that has them."""
+    if negated or t.Meta("l4proto") not in left.parts:
+        return False
+    place = left.parts.index(t.Meta("l4proto"))
+    said = [key.parts[place] for key in keys if isinstance(key, t.Concat) and len(key.parts) > place]
+    found = [values(METAS["l4proto"], part) for part in said]
+    return len(found) == len(keys) and all(part is not None and part <= PORT_PROTOCOLS for part in found)
+
+
 def _concatenation(
     left: t.Concat, keys: tuple[t.Expression, ...], context: Context, negated: bool
 ) -> core.Guard | None:
-    reads = [subject(part, context.has_ports) for part in left.parts]
+    reads = [subject(part, context.has_ports or _names_ports(left, keys, negated)) for part in left.parts]
     needs: list[core.Literal] = []
     for part in reads:
         if part is None:

@@ -43,7 +43,7 @@ def connection_mark(target: Target, text: str) -> core.SetMark:
     if target.option("--save-mark"):
         return core.SetMark(Field.CT_MARK, masks.get("--ctmask", both), None, text)
     if target.option("--restore-mark"):
-        return core.SetMark(Field.MARK, masks.get("--nfmask", both), None, text)
+        return core.SetMark(Field.MARK, masks.get("--nfmask", both), None, text, tracking=True)
     if any(option.name.endswith("-shift-mark") for option in target.options):
         return core.SetMark(Field.CT_MARK, _ALL, None, text)
     mask, value = _change(next(option for option in target.options if not _is_mask(option)))

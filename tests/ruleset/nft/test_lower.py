@@ -136,8 +136,32 @@ def test_marks() -> None:
     assert rules(body) == [
         ((core.Masked(Field.MARK, 0xFF, 0x10),), (core.SetMark(Field.MARK, 0xFF, 0x20),)),
         ((), (core.SetMark(Field.CT_MARK, 0xFFFFFFFF, 5),)),
-        ((), (core.SetMark(Field.MARK, 0xFFFFFFFF, None, "ct mark"),)),
+        ((), (core.SetMark(Field.MARK, 0xFFFFFFFF, None, "ct mark", tracking=True),)),
     ]
+
+
+def test_a_mark_from_a_map_is_known_and_needs_no_tracking() -> None:
+    body = "meta mark set tcp dport map { 80 : 0x1, 90 : 0x1, 443 : 0x2 } accept"
+    mark = Field.MARK
+    first, second, last = rules(body)
+    assert first == ((TCP, ports((80, 80), (90, 90))), (core.SetMark(mark, 0xFFFFFFFF, 1),))
+    assert second == ((TCP, ports((443, 443))), (core.SetMark(mark, 0xFFFFFFFF, 2),))
+    assert last == ((core.OneOf((first[0], second[0])),), (ACCEPT,))
+    kept = rules("meta mark set meta mark map { 1 : 2, 2 : 3 }")
+    assert [action for _, (action,) in kept] == [
+        core.SetMark(mark, 0xFFFFFFFF, None, "meta mark map { 1 : 2, 2 : 3 }")
+    ]
+
+
+def test_ports_beside_their_protocol_are_ports() -> None:
+    both = "meta l4proto . th dport { tcp . 80, udp . 53 } accept"
+    pairs = tuple(
+        (core.Among(Field.PROTOCOL, IntervalSet.single(proto)), ports((port, port)))
+        for proto, port in ((6, 80), (17, 53))
+    )
+    assert rules(both) == [((core.OneOf(pairs),), (ACCEPT,))]
+    ((guard, _),) = rules("meta l4proto . th dport { 50 . 80 } accept")
+    assert [type(literal) for literal in guard] == [core.Fact]
 
 
 def test_fragments() -> None:
