@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from notrack.netfilter.effects import NONE, Effects, Track, Unsure, behind, mark_bits
 from notrack.netfilter.guards import answered, guard_set
 from notrack.netfilter.host import Host
-from notrack.netfilter.translation import nat_effects
+from notrack.netfilter.translation import nat_choices, nat_effects
 from notrack.packets import questions
 from notrack.packets.diagram import EMPTY, FULL, allow_frames
-from notrack.packets.fields import Field, State
+from notrack.packets.fields import MIRROR, Field, State
 from notrack.packets.intervals import IntervalSet
 from notrack.packets.space import Space
 from notrack.ruleset.core import (
@@ -75,11 +75,10 @@ _VERDICTS = {
 
 
 class Algebra:
-    """Outcome functions over one space. `before_tracking`: on the way to connection tracking."""
+    """Outcome functions over one space."""
 
-    def __init__(self, space: Space, *, before_tracking: bool) -> None:
+    def __init__(self, space: Space) -> None:
         self.space = space
-        self.before_tracking = before_tracking
         self._values: dict[int, Outcome] = {}
 
     def leaf(self, outcome: Outcome) -> int:
@@ -142,7 +141,7 @@ class Algebra:
 
     def after(self, effects: Effects, function: Function) -> Function:
         """A function of the changed packet as one of the packet before, the changes added to its outcomes."""
-        moved = behind(self.space, function.diagram, effects, before_tracking=self.before_tracking)
+        moved = behind(self.space, function.diagram, effects)
         changing: set[int] = set()
 
         def added(leaf: int) -> int:
@@ -269,11 +268,20 @@ class Chains:
         if isinstance(action, SetField):
             return algebra.constant(Outcome(End.ON, self._facing(field_effects(action))))
         if isinstance(action, Nat):
-            effects = nat_effects(action, self.host, self.space.family, self.hook)
-            return algebra.constant(Outcome(End.ACCEPT, self._facing(effects)))
+            return self._translation(action)
         if isinstance(action, Unknown):
             return self._unknown(action)
         return NOTHING
+
+    def _translation(self, nat: Nat) -> Function:
+        family, algebra = self.space.family, self.algebra
+        parts: list[Function] = []
+        for side, interface, effects in nat_choices(nat, self.host, family, self.hook):
+            seen = MIRROR[side] if self.answers else side
+            there = self.space.among(seen, interface)
+            parts.append(algebra.constant(Outcome(End.ACCEPT, self._facing(effects)), there))
+        general = nat_effects(nat, self.host, family, self.hook)
+        return algebra.compose_all([*parts, algebra.constant(Outcome(End.ACCEPT, self._facing(general)))])
 
     def _facing(self, effects: Effects) -> Effects:
         return effects.mirrored() if self.answers else effects
@@ -285,8 +293,6 @@ class Chains:
         )
 
     def _template(self, action: Template) -> Function:
-        if not self.algebra.before_tracking:
-            return NOTHING
         states = [State.INVALID, State.UNTRACKED] if action.overrides else [State.INVALID]
         bare = self.space.among(Field.STATE, IntervalSet.of((state, state) for state in states))
         return self.algebra.constant(Outcome(End.ON, Effects(Track.TEMPLATE, action.what)), bare)

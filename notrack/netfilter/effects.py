@@ -123,11 +123,10 @@ def mark_bits(action: SetMark) -> Bits:
     return tuple(bits)
 
 
-def behind(space: Space, diagram: int, effects: Effects, *, before_tracking: bool) -> int:
+def behind(space: Space, diagram: int, effects: Effects) -> int:
     """What a function of the changed packet says of the packet as it was before the changes.
 
-    Before connection tracking an untracked packet looks UNTRACKED and one with a template NEW; behind it,
-    only the former is of interest.
+    An untracked packet looks UNTRACKED, one with a template NEW, until connection tracking takes that off.
     """
     if effects == NONE or diagram < 2:
         return diagram
@@ -135,7 +134,7 @@ def behind(space: Space, diagram: int, effects: Effects, *, before_tracking: boo
     state = space.levels[Field.STATE][0]
     if effects.track is Track.UNTRACKED:
         fixed[state] = State.UNTRACKED
-    elif effects.track is Track.TEMPLATE and before_tracking:
+    elif effects.track is Track.TEMPLATE:
         fixed[state] = State.NEW
     unsure: list[tuple[int, int, IntervalSet | None]] = []
     for field, change in effects.fields:
@@ -191,6 +190,8 @@ def changed(values: Mapping[Field, int], effects: Effects) -> dict[Field, int]:
     out = dict(values)
     if effects.track is Track.UNTRACKED:
         out[Field.STATE] = State.UNTRACKED
+    elif effects.track is Track.TEMPLATE:
+        out[Field.STATE] = State.NEW
     for field, change in effects.fields:
         out[field] = change if not isinstance(change, Unsure) else change.among.least() if change.among else 0
     for field, bits in effects.marks:

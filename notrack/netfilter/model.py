@@ -134,9 +134,8 @@ class Model:
         self.host = host
         self.answers = answers
         self.space = space if space is not None else Space(family, budget)
-        self._early = Algebra(self.space, before_tracking=True)
-        self._late = Algebra(self.space, before_tracking=False)
-        self._chains: dict[tuple[int, Hook, bool], Chains] = {}
+        self.algebra = Algebra(self.space)
+        self._chains: dict[tuple[int, Hook], Chains] = {}
         self._passages: dict[Way, Passage] = {}
 
     @cached_property
@@ -177,7 +176,7 @@ class Model:
         return self.space.mirror(diagram) if self.answers else diagram
 
     def _passage(self, way: Way) -> Passage:
-        space, late = self.space, self._late
+        space, late = self.space, self.algebra
         function = NOTHING
         for stage in STAGES[way]:
             function = late.compose(function, self._stage(stage, way))
@@ -197,7 +196,7 @@ class Model:
 
     def _as_seen(self, way: Way, domain: int, function: Function) -> Passage:
         """The passage with the states that rules see behind connection tracking, and without other ways."""
-        space, late = self.space, self._late
+        space, late = self.space, self.algebra
         leaves = questions.leaves(space, function.diagram)
         elsewhere = frozenset(leaf for leaf in leaves if late.outcome(leaf).end is End.ELSEWHERE)
         domain = space.minus(domain, late.where(function.diagram, elsewhere))
@@ -222,7 +221,7 @@ class Model:
 
     def _stage(self, stage: Stage, way: Way) -> Function:
         early = stage.early and not stage.again
-        algebra = self.algebra(stage)
+        algebra = self.algebra
         before, nat, behind = ways.in_order(ways.mounted(self.ruleset, stage, self.family))
         row = [self.chains(item, stage).base(item.chain) for item in before]
         row.append(self._translation(nat, stage, algebra))
@@ -230,12 +229,8 @@ class Model:
         function = algebra.compose_all(row)
         function = self._assigned(algebra, function, self.seen_at(stage, way))
         if early:
-            function = self._late.ended(function, lambda old: replace(old, effects=old.effects.as_entry()))
+            function = self.algebra.ended(function, lambda old: replace(old, effects=old.effects.as_entry()))
         return self._defragmented(function) if self.splits_fragments(stage) else function
-
-    def algebra(self, stage: Stage) -> Algebra:
-        """The algebra of a stage: that of the way to connection tracking, or of the way behind it."""
-        return self._early if stage.early and not stage.again else self._late
 
     def seen_at(self, stage: Stage, way: Way) -> dict[Field, int]:
         """Fields that the rules of a stage see otherwise than the packet of the whole way has them.
@@ -259,15 +254,14 @@ class Model:
     def _defragmented(self, function: Function) -> Function:
         """The function for fragments: the first stands for the whole packet, later ones are part of it."""
         headed = self.space.complement(self.space.among(Field.FRAGMENT, Fragment.LATER))
-        whole = self._assigned(self._late, function, {Field.FRAGMENT: Fragment.WHOLE})
-        return self._late.within(headed, whole)
+        whole = self._assigned(self.algebra, function, {Field.FRAGMENT: Fragment.WHOLE})
+        return self.algebra.within(headed, whole)
 
     def chains(self, item: Mounted, stage: Stage) -> Chains:
         """The chains of a table, as they are at a stage."""
-        algebra = self.algebra(stage)
-        key = (id(item.table), stage.hook, algebra.before_tracking)
+        key = (id(item.table), stage.hook)
         if key not in self._chains:
-            self._chains[key] = Chains(algebra, item.table, stage.hook, self.host, answers=self.answers)
+            self._chains[key] = Chains(self.algebra, item.table, stage.hook, self.host, answers=self.answers)
         return self._chains[key]
 
     def _translation(self, items: Iterable[Mounted], stage: Stage, algebra: Algebra) -> Function:

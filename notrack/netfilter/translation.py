@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from notrack.netfilter.effects import Change, Effects, Unsure
 from notrack.netfilter.host import Host, address_types, group_addresses
 from notrack.packets.address import Family
-from notrack.packets.fields import AddressType, Field
+from notrack.packets.fields import AddressType, Field, interface_value
 from notrack.packets.intervals import IntervalSet
 from notrack.packets.packet_set import PacketSet
 from notrack.ruleset.core import Hook, Nat, NatKind
@@ -17,6 +19,34 @@ _OF_ONE_PACKET = (
     Field.TOS, Field.MARK, Field.CT_MARK,
 )  # fmt: skip
 _DESTINATION = (Field.DESTINATION, Field.DESTINATION_PORT, Field.DESTINATION_TYPE)
+
+
+def nat_choices(nat: Nat, host: Host, family: Family, hook: Hook) -> list[tuple[Field, int, Effects]]:
+    """What a translation does by interface, where it takes the interface's own address.
+
+    Each item: the field that names the interface, its value there, the changes. Interfaces that are not
+    named get `nat_effects`.
+    """
+    here = Hook.OUTPUT if nat.kind is NatKind.REDIRECT else None
+    if nat.kind not in (NatKind.MASQUERADE, NatKind.REDIRECT) or hook is here or host.interfaces is None:
+        return []
+    if nat.addresses is not None:
+        return []
+    side = Field.OUT if nat.kind is NatKind.MASQUERADE else Field.IN
+    version = 4 if family is Family.IPV4 else 6
+    choices: list[tuple[Field, int, Effects]] = []
+    for interface in host.interfaces:
+        own = IntervalSet.of((int(at.ip), int(at.ip)) for at in interface.addresses if at.version == version)
+        if own:
+            named = replace(nat, addresses=own, text=f"{nat.text or nat.kind.value} by {interface.name}")
+            effects = nat_effects(named, host, family, hook)
+            effects = replace(
+                effects,
+                source_nat=nat if effects.source_nat else None,
+                destination_nat=nat if effects.destination_nat else None,
+            )
+            choices.append((side, interface_value(interface.name), effects))
+    return choices
 
 
 def nat_effects(nat: Nat, host: Host, family: Family, hook: Hook) -> Effects:

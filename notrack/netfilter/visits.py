@@ -123,15 +123,14 @@ class _View:
 
     def __init__(self, model: Model, stage: Stage, way: Way) -> None:
         self.stage = stage
-        self.algebra: Algebra = model.algebra(stage)
+        self.algebra: Algebra = model.algebra
         self.space = model.space
         seen = model.seen_at(stage, way)
         self.fixed = {self.space.levels[name][0]: value for name, value in seen.items()}
 
     def original(self, diagram: int, effects: Effects) -> int:
         """A set of packets as rules see them, as packets when they came in."""
-        before = self.algebra.before_tracking
-        moved = behind(self.space, diagram, effects, before_tracking=before)
+        moved = behind(self.space, diagram, effects)
         return questions.assign(self.space, moved, self.fixed)
 
     def split(self, live: Live, seen: int) -> tuple[Live, Live]:

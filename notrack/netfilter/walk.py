@@ -10,7 +10,7 @@ from notrack.netfilter.chains import End, field_effects, mark_effects, unknown_f
 from notrack.netfilter.effects import NONE, Effects, Track, Unsure, UnsureBit, changed
 from notrack.netfilter.guards import holds
 from notrack.netfilter.host import UNKNOWN_HOST, Host, address_types, group_addresses
-from notrack.netfilter.translation import nat_effects
+from notrack.netfilter.translation import nat_choices, nat_effects
 from notrack.netfilter.ways import STAGES, Mounted, Stage, Way
 from notrack.packets.address import Family
 from notrack.packets.diagram import allow_frames
@@ -155,7 +155,7 @@ class _Walk:
             self.add(field_effects(action))
             return f"{action.field.value} {self.values[action.field]}", End.ON
         if isinstance(action, Nat):
-            self.add(nat_effects(action, self.host, self.family, hook))
+            self.add(self.translation(action, hook))
             return action.text or action.kind.value, End.ACCEPT
         if isinstance(action, Unknown):
             ends, accepts = unknown_facts(action)
@@ -174,12 +174,17 @@ class _Walk:
             end = End.RETURN if action.goto else End.ON
         return f"{word} {action.chain}", end
 
+    def translation(self, nat: Nat, hook: Hook) -> Effects:
+        for side, interface, effects in nat_choices(nat, self.host, self.family, hook):
+            if self.values[side] == interface:
+                return effects
+        return nat_effects(nat, self.host, self.family, hook)
+
     def template(self, action: Template) -> str:
         states = (State.INVALID, State.UNTRACKED) if action.overrides else (State.INVALID,)
-        if not self.early or self.values[Field.STATE] not in states:
+        if self.values[Field.STATE] not in states:
             return f"{action.what} without effect"
         self.add(Effects(Track.TEMPLATE, action.what))
-        self.values[Field.STATE] = State.NEW
         return action.what
 
 
@@ -218,7 +223,8 @@ def walk(
         seen = state  # it ended before connection tracking
     verdict = "accept" if end is End.ON else end.value
     assumed = tuple(journey.assumed.items())
-    steps, effects = tuple(journey.steps), journey.effects.as_entry()
+    steps = tuple(journey.steps)
+    effects = journey.effects.as_entry() if journey.early else journey.effects
     return Trace(journey.way, verdict, hook, seen, steps, effects, journey.values, assumed)
 
 
@@ -277,6 +283,9 @@ def _route(journey: _Walk) -> None:
         return
     if journey.way is Way.LOCAL_OUT and kind is AddressType.LOCAL:
         journey.way = Way.LOOPBACK  # translated to the host itself; the hooks so far are the same
+        return
+    if journey.way is Way.FORWARD and kind is AddressType.LOCAL and journey.effects.destination_nat:
+        journey.way = Way.LOCAL_IN
         return
     hint = {
         Way.LOCAL_IN: "after its translation the packet is for somebody else: say the way out, `out IF`",

@@ -87,7 +87,7 @@ class Mounted:
 
 
 def mounted(ruleset: Ruleset, stage: Stage, family: Family) -> list[Mounted]:
-    """The base chains of a stage in the order in which they run.
+    """The base chains of a stage in the order in which they run; of equal priority the last made runs first.
 
     Chains of type nat run inside the kernel's own translation, at -100 or +100, whatever their priority,
     which orders them among themselves alone.
@@ -105,7 +105,7 @@ def mounted(ruleset: Ruleset, stage: Stage, family: Family) -> list[Mounted]:
             tracks = stage.hook in (Hook.PREROUTING, Hook.OUTPUT)
             if tracks and (at < CONNTRACK_PRIORITY) != stage.early:
                 continue
-            found.append((at, base.priority if nat else 0, len(found), Mounted(table, chain, at)))
+            found.append((at, base.priority if nat else 0, -len(found), Mounted(table, chain, at)))
     return [item[3] for item in sorted(found, key=lambda item: item[:3])]
 
 

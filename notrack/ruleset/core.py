@@ -263,7 +263,7 @@ class Table:
 class Ruleset:
     """All tables of a host that are known, in the order in which they were made.
 
-    Base chains of one hook and one priority run in this order.
+    Base chains of one hook and one priority run the other way round: the last that was made runs first.
     """
 
     tables: tuple[Table, ...] = ()

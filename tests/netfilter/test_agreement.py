@@ -235,7 +235,9 @@ def packet(draw: random.Random, family: Family, way: Way) -> Packet:
 
 def one(passage: Passage, model: Model, trace: Trace, made: Packet, facts: dict[str, bool]) -> None:
     """The set model's answer about the packet that was traced."""
-    seen = replace(made, state=trace.state)
+    flow = made.state if trace.effects.track is Track.TEMPLATE else trace.state
+    out = None if trace.way is Way.LOCAL_IN else made.out_interface
+    seen = replace(made, state=flow, out_interface=out)
     outcome = passage.outcome(seen, facts)
     verdict = "accept" if outcome.end is End.ON else outcome.end.value
     assert (verdict, outcome.hook) == (trace.verdict, trace.hook)
@@ -244,7 +246,7 @@ def one(passage: Passage, model: Model, trace: Trace, made: Packet, facts: dict[
     assert passage.accepted().has(seen, facts) == (trace.verdict == "accept")
     untracked = trace.effects.track is Track.UNTRACKED
     assert passage.untracked_by_rule().has(seen, facts) == untracked
-    assert passage.untracked().has(seen, facts) == (trace.state is State.UNTRACKED)
+    assert passage.untracked().has(seen, facts) == (flow is State.UNTRACKED)
 
 
 @pytest.mark.parametrize("family", list(Family))

@@ -274,6 +274,39 @@ def test_the_first_ct_wins() -> None:
         assert trace(ruleset(raw(*(pair[i] for i in order))), SYN).state is State.NEW
 
 
+def test_a_late_zone_makes_an_invalid_packet_new() -> None:
+    """nft attaches its template where there is no entry; a template looks NEW (found with real packets)."""
+    zone = Template("ct zone set 5", overrides=True)
+    rules = ruleset(base(PRE, 0, rule(zone)), base(IN, 0, rule(state(State.NEW), DROP)))
+    found = walk(rules, parse_packet(f"{SYN} flags rst"), HOST)
+    assert (found.verdict, found.hook) == ("drop", IN)
+    dropped = Model(rules, V4, HOST).passage(Way.LOCAL_IN).dropped()
+    assert State.INVALID in dropped.project(Field.STATE)
+
+
+def test_of_equal_priority_the_last_made_runs_first() -> None:
+    """Filter and nat chains alike (found with real packets)."""
+    first = replace(base(IN, 0, rule(TCP, DROP)), name="first")
+    second = replace(base(IN, 0, rule(TCP, REJECT)), name="second")
+    assert trace(ruleset(first, second), SYN).verdict == "reject"
+    drop = base(PRE, -100, rule(DROP), nat=True)
+    redirect = base(PRE, -100, rule(TCP, Nat(NatKind.REDIRECT, None, ONE(81), "redirect")), nat=True)
+    assert trace(ruleset(drop, replace(redirect, name="later")), SYN).verdict == "accept"
+    assert trace(ruleset(redirect, replace(drop, name="later")), SYN).verdict == "drop"
+
+
+def test_redirect_and_masquerade_take_the_address_of_their_interface() -> None:
+    two = replace(
+        HOST, interfaces=(HostInterface("eth9", (ipaddress.ip_interface("10.0.0.1/8"),)), *HOST.interfaces)
+    )
+    rules = ruleset(base(PRE, -100, rule(TCP, Nat(NatKind.REDIRECT, None, ONE(81), "redirect")), nat=True))
+    found = trace(rules, SYN, two)
+    assert found.values[Field.DESTINATION] == 0xC6336401
+    assert found.assumed == ()
+    elsewhere = trace(rules, SYN.replace("eth0", "ppp0"), two)
+    assert [name for name, _ in elsewhere.assumed] == ["address of redirect"]
+
+
 def test_raw_sees_no_state_but_invalid_and_its_own_untracked() -> None:
     rules = ruleset(
         raw(
