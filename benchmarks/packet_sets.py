@@ -1,7 +1,10 @@
 """Exact packet sets on a made filter table: 5,500 rules, 2,000 MAC matches, 100 chains.
 
 The shape is that of a large campus router: FORWARD jumps by interface and network to chains of 55 rules,
-which bind an address to a MAC or open some ports of a host to some networks. Prints time, nodes, memory.
+which bind an address to a MAC or open some ports of a host to some networks. Prints CPU time, nodes
+and memory.
+
+Then the same rules as a ruleset through the kernel model, and a host's ruleset of 60 rules on all four ways.
 Usage: python benchmarks/packet_sets.py [RULES [CHAINS]] [--linear]
 """
 
@@ -12,6 +15,8 @@ import resource
 import sys
 import time
 
+from notrack.netfilter.model import Model
+from notrack.netfilter.ways import Way
 from notrack.packets.address import Family
 from notrack.packets.diagram import EMPTY
 from notrack.packets.fields import Field, State, interface_value
@@ -19,6 +24,22 @@ from notrack.packets.intervals import IntervalSet
 from notrack.packets.questions import leaves, outcomes, reachable
 from notrack.packets.space import Space
 from notrack.packets.witness import witness
+from notrack.ruleset.core import (
+    Among,
+    Base,
+    Chain,
+    ChainType,
+    Guard,
+    Hook,
+    Jump,
+    Nat,
+    NatKind,
+    Notrack,
+    Ruleset,
+    Table,
+    Verdict,
+)
+from notrack.ruleset.core import Rule as CoreRule
 
 ACCEPT, DROP, RETURN = "accept", "drop", "return"
 Rule = tuple[dict[Field, IntervalSet], str]
@@ -101,21 +122,104 @@ def evaluate(space: Space, rules: int, chains: int, seed: int, linear: bool) -> 
     return accepted, len(reachable(space, accepted))
 
 
+def guard_of(values: dict[Field, IntervalSet]) -> Guard:
+    return tuple(Among(field, spans) for field, spans in values.items())
+
+
+def filter_table(rules: int, chains: int, seed: int) -> Ruleset:
+    """The made ruleset as the core has it."""
+    established = CoreRule((Among(Field.STATE, single(State.ESTABLISHED)),), (Verdict.ACCEPT,))
+    forward, made_chains = [established], []
+    for number, (jump, chain_rules) in enumerate(made(rules, chains, seed)):
+        inner = tuple(CoreRule(guard_of(guard), (Verdict(verdict),)) for guard, verdict in chain_rules)
+        made_chains.append(Chain(f"c{number}", inner))
+        forward.append(CoreRule(guard_of(jump), (Jump(f"c{number}"),)))
+    base = Base(Hook.FORWARD, 0, ChainType.FILTER, Verdict.DROP)
+    table = Table("filter", frozenset((Family.IPV4,)), (*made_chains, Chain("FORWARD", tuple(forward), base)))
+    return Ruleset((table,))
+
+
+def host_table() -> Ruleset:
+    """Sixty rules as a host has them: services, untracked DNS in both directions, published ports."""
+    tcp, udp = Among(Field.PROTOCOL, single(6)), Among(Field.PROTOCOL, single(17))
+    going = CoreRule((Among(Field.STATE, IntervalSet(((1, 2),))),), (Verdict.ACCEPT,))
+
+    def ports(
+        field: Field, protocol: Among, first: int, count: int, *does: Verdict | Notrack | Nat
+    ) -> list[CoreRule]:
+        return [CoreRule((protocol, Among(field, single(first + i))), does) for i in range(count)]
+
+    out = (Among(Field.OUT, single(interface_value("eth0"))),)
+    hooks = [
+        (Hook.PREROUTING, -300, ports(Field.DESTINATION_PORT, udp, 53, 8, Notrack())),
+        (Hook.OUTPUT, -300, ports(Field.SOURCE_PORT, udp, 53, 8, Notrack())),
+        (
+            Hook.PREROUTING,
+            -100,
+            ports(Field.DESTINATION_PORT, tcp, 8000, 6, Nat(NatKind.DNAT, single(10 << 24))),
+        ),
+        (Hook.POSTROUTING, 100, [CoreRule(out, (Nat(NatKind.MASQUERADE),))]),
+        (Hook.INPUT, 0, [going, *ports(Field.DESTINATION_PORT, tcp, 1000, 25, Verdict.ACCEPT)]),
+        (Hook.FORWARD, 0, [going, *ports(Field.DESTINATION_PORT, tcp, 80, 10, Verdict.ACCEPT)]),
+    ]
+    kinds = {-100: ChainType.NAT, 100: ChainType.NAT}
+    policies = {0: Verdict.DROP}
+    chains = tuple(
+        Chain(
+            f"{hook.value}{at}",
+            tuple(rules),
+            Base(hook, at, kinds.get(at, ChainType.FILTER), policies.get(at, Verdict.ACCEPT)),
+        )
+        for hook, at, rules in hooks
+    )
+    return Ruleset((Table("t", frozenset((Family.IPV4,)), chains),))
+
+
+def model_times(rules: int, chains: int) -> None:
+    ruleset = filter_table(rules, chains, 7)
+    start = time.process_time()
+    model = Model(ruleset, Family.IPV4)
+    passage = model.passage(Way.FORWARD)
+    whole = time.process_time() - start
+    accepted = passage.accepted()
+    more = time.process_time() - start - whole
+    print(f"model, FORWARD: {whole:.2f} s; accept set, by state and kind of address: {more:.2f} s more,")
+    print(f"  {len(model.space.nodes)} nodes, peak {peak()} MiB; {accepted.witness()}")
+    small = host_table()
+    best = min(host_time(small) for _ in range(5))
+    print(
+        f"host of {sum(len(c.rules) for c in small.tables[0].chains)} rules, four ways: {1000 * best:.0f} ms"
+    )
+
+
+def host_time(ruleset: Ruleset) -> float:
+    start = time.process_time()
+    model = Model(ruleset, Family.IPV4)
+    for way in Way:
+        passage = model.passage(way)
+        passage.accepted()
+        passage.untracked()
+    return time.process_time() - start
+
+
+def peak() -> int:
+    """Greatest memory of this process so far, MiB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+
+
 def main() -> None:
     arguments = [word for word in sys.argv[1:] if not word.startswith("-")]
     rules = int(arguments[0]) if arguments else 5500
     chains = int(arguments[1]) if len(arguments) > 1 else 100
     for family in Family:
         space = Space(family)
-        start = time.perf_counter()
+        start = time.process_time()
         accepted, size = evaluate(space, rules, chains, 7, "--linear" in sys.argv)
         accepted = space.meet(accepted, space.well_formed)
-        seconds = time.perf_counter() - start
-        memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
-        print(
-            f"{family.value}: {rules} rules in {chains} chains: {seconds:.2f} s, {len(space.nodes)} nodes,"
-        )
-        print(f"  {size} in the accept set, peak {memory} MiB; {witness(space, accepted)}")
+        seconds = time.process_time() - start
+        print(f"{family.value}: {rules} rules in {chains} chains: {seconds:.2f} s, {len(space.nodes)} nodes,")
+        print(f"  {size} in the accept set, peak {peak()} MiB; {witness(space, accepted)}")
+    model_times(rules, chains)
 
 
 if __name__ == "__main__":
