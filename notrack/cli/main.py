@@ -13,6 +13,7 @@ COMMANDS = {
     "compile": "compile a site file to iptables-restore, ip6tables-restore or nft rules",
     "plan": "show every flow of a site, tracked or not, and why",
     "trace": "follow one packet through every hook, rule by rule",
+    "facts": "print this host's facts as JSON, for --host",
 }
 
 _EPILOG = """examples:

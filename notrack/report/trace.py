@@ -97,7 +97,13 @@ def _journey_text(journey: Journey) -> str:
         lines += _step_lines(step, len(stack) - 1, place)
     if not tracked and not _ended_early(trace):
         lines.append(_tracking_line(journey))
-    return "\n".join([*lines, "", *_conclusion(journey)]) + "\n"
+    return "".join(f"{_shown(line)}\n" for line in [*lines, "", *_conclusion(journey)])
+
+
+def _shown(line: str) -> str:
+    """A line without anything that a terminal would obey: rules may hold any octets."""
+    plain = line.replace("\t", " ")
+    return plain if plain.isprintable() else "".join(c if c.isprintable() else "\ufffd" for c in plain)
 
 
 def _entered(stack: list[str], step: Step) -> list[str]:
