@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from notrack.packets.address import Family
 from notrack.packets.diagram import EMPTY
-from notrack.packets.fields import ICMP_PROTOCOL, Field, Fragment, State
+from notrack.packets.fields import ICMP_PROTOCOL, Field, Fragment, State, family_number
 from notrack.packets.intervals import IntervalSet
 from notrack.packets.space import Space
 from notrack.ruleset.core import (
@@ -18,6 +18,7 @@ from notrack.ruleset.core import (
     Guard,
     Masked,
     Nat,
+    NatKind,
     OneOf,
     Origin,
     Rule,
@@ -52,13 +53,29 @@ def keepers(ruleset: Ruleset, family: Family) -> Iterator[Keeper]:
         for chain in table.chains:
             for rule in chain.rules:
                 reason = keeps(rule)
-                if reason is not None:
+                if reason is not None and not _translates_another(rule, family):
                     yield Keeper(reason, rule.origin)
 
 
 def keeps(rule: Rule) -> str | None:
     """Why a rule needs connection tracking, or None."""
     return _guard_reason(rule.guard) or next((r for a in rule.actions if (r := _action_reason(a))), None)
+
+
+def _translates_another(rule: Rule, family: Family) -> bool:
+    """Whether all that needs tracking is a translation to an address of the other family.
+
+    In a table of both, `dnat ip to` tracks IPv4 alone (the kernel's nft_nat_init asks for the family of the
+    address); a masquerade and a redirect track both, whatever stands before them.
+    """
+    kinds = (NatKind.SNAT, NatKind.DNAT)
+    named = [part for part in rule.guard if isinstance(part, Among) and part.field is Field.FAMILY]
+    others = any(family_number(family) not in part.values for part in named if not part.negated)
+    nat = [action for action in rule.actions if isinstance(action, Nat)]
+    if not others or not nat or any(action.kind not in kinds for action in nat):
+        return False
+    rest = [action for action in rule.actions if not isinstance(action, Nat)]
+    return _guard_reason(rule.guard) is None and not any(_action_reason(action) for action in rest)
 
 
 def _guard_reason(guard: Guard) -> str | None:

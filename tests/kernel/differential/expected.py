@@ -261,21 +261,30 @@ class Oracle:
 
 
 def _ways(probe: Probe) -> Iterator[tuple[Way, str | None]]:
-    multi = ipaddress.ip_address(probe.dst).is_multicast or probe.dst == world.BROADCAST
-    local = world.is_own(probe.dst) or multi
+    """The ways that a packet may take, the likeliest first; what OUTPUT translates the model follows itself.
+
+    A packet of the host's own that its translation sends out elsewhere is not judged: the hooks of its way see
+    two interfaces, of which the model knows one. Nor is one from loopback that leaves.
+    """
+    local = world.is_own(probe.dst) or is_group(probe.dst)
     outs = [world.way_out(probe.dst)]
-    outs += [name for name in ("eth0", "eth1") if name not in outs]
     if probe.sender == "host":
-        here: list[tuple[Way, str | None]] = [(Way.LOOPBACK, "lo")]
-        away: list[tuple[Way, str | None]] = [(Way.LOCAL_OUT, out) for out in outs]
-    else:
-        here = [(Way.LOCAL_IN, None)]
-        away = [(Way.FORWARD, out) for out in outs]
-    yield from here + away if local else away + here
+        yield (Way.LOOPBACK, "lo") if local else (Way.LOCAL_OUT, outs[0])
+        return
+    outs += [name for name in ("eth0", "eth1") if name not in outs]
+    away: list[tuple[Way, str | None]] = [(Way.FORWARD, out) for out in outs]
+    if is_group(probe.dst):  # what comes to a group is never forwarded, translated or not
+        away = []
+    yield from [(Way.LOCAL_IN, None), *away] if local else [*away, (Way.LOCAL_IN, None)]
+
+
+def is_group(address: str) -> bool:
+    """Multicast or broadcast."""
+    return ipaddress.ip_address(address).is_multicast or address == world.BROADCAST
 
 
 def _fits(target: str, way: Way, out: str | None) -> bool:
-    multi = ipaddress.ip_address(target).is_multicast or target == world.BROADCAST
+    multi = is_group(target)
     if way in (Way.LOCAL_IN, Way.LOOPBACK):
         return world.is_own(target) or multi
     return not world.is_own(target) and world.way_out(target) == out
