@@ -124,11 +124,9 @@ def veil(places: list[Piece]) -> tuple[str, ...]:
 
 
 def marked(rule: Rule, options: tuple[Option, ...]) -> Rule:
-    """The rule with more that only the script knows."""
-    before = rule.match(MARK)
-    others = tuple(match for match in rule.matches if match is not before)
-    mark = Match(MARK, (before.options if before else ()) + options)
-    return dataclasses.replace(rule, matches=(*others, mark))
+    """The rule with more that only the script knows: a match for each, so that each is a fact of its own."""
+    marks = tuple(Match(MARK, (option,)) for option in options)
+    return dataclasses.replace(rule, matches=rule.matches + marks)
 
 
 def veiled(rule: Rule) -> Rule | None:

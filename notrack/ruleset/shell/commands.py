@@ -9,12 +9,13 @@ from notrack.packets.address import Family
 from notrack.ruleset.shell.actions import Guard, NftText, Other, RestoreText, XtablesCommand
 from notrack.ruleset.shell.arguments import ArgumentReader
 from notrack.ruleset.shell.builtins import BUILTINS, QUIET
-from notrack.ruleset.shell.derived import Field, Pieces
+from notrack.ruleset.shell.derived import Field, Piece, Pieces
 from notrack.ruleset.shell.interpreter import Interpreter, Loader
 from notrack.ruleset.shell.state import Status
 from notrack.ruleset.shell.texts import nft_text, restore_text
 from notrack.ruleset.shell.wrappers import unwrapped
-from notrack.text.diagnostic import Severity
+from notrack.ruleset.xtables.tree import Command
+from notrack.text.diagnostic import Diagnostic, Related, Severity
 from notrack.text.nearest import distance
 from notrack.text.source import Span
 
@@ -58,9 +59,14 @@ class Firewall:
     def dispatch(self, shell: Interpreter, fields: list[Field], span: Span) -> Status:
         """Runs one command, or says that it is not evaluated."""
         inner = unwrapped(fields)
-        if inner is None or not inner:
+        if not inner:
             return True
-        fields = inner
+        status = self._bare(shell, inner, span)
+        if fields[0].literal == "exec":
+            return shell.leave("exit", 1, status, span)
+        return status
+
+    def _bare(self, shell: Interpreter, fields: list[Field], span: Span) -> Status:
         name = _name(fields[0])
         if name is None:
             shell.say(Severity.WARNING, f"not evaluated: which command `{fields[0].text}` is", span)
@@ -147,18 +153,19 @@ class Firewall:
     def _command(
         self, shell: Interpreter, fields: list[Field], family: Family, backend: str | None, span: Span
     ) -> Status:
-        shell.emit(None, span)
         if all(field.literal in ("-V", "--version", "-h", "--help") for field in fields):
             return bool(fields)
         found = self.arguments.read(fields, family)
         for diagnostic in found.diagnostics:
             shell.tell(diagnostic)
+        if isinstance(found.line, Command) and found.line.name in ("-L", "-S"):
+            shell.emit(None, span)
         unclear = [field for field in fields if not field.known]
         if found.line is None:
             shell.say(Severity.WARNING, "not evaluated: which rule or chain this is about", span)
-        elif unclear:
-            shown = ", ".join(dict.fromkeys(f"`{field.text}`" for field in unclear[:3]))
-            shell.say(Severity.WARNING, f"not evaluated: what {shown} stands for in this rule", span)
+        for piece in [piece for field in unclear for piece in field.pieces if not piece.known]:
+            message = f"not evaluated: what `{piece.use.text[:60]}` stands for here"
+            shell.tell(Diagnostic(Severity.WARNING, message, piece.use, related=_assigned(piece)))
         action = XtablesCommand(
             shell.next_number,
             span,
@@ -178,8 +185,8 @@ class Firewall:
 
     def _nft(self, shell: Interpreter, fields: list[Field], span: Span) -> Status:
         rest, options = _nft_options(fields)
-        shell.emit(None, span)
         if "f" not in options and (not rest or rest[0].literal in _NFT_QUERIES):
+            shell.emit(None, span)
             return self._other(shell, "query", ("nft", *(field.text for field in fields)), span)
         action = nft_text(shell, self.name, rest, options, span, self.include)
         return shell.record(action) if isinstance(action, NftText) else action
@@ -212,6 +219,10 @@ def _nft_options(fields: list[Field]) -> tuple[list[Field], dict[str, Field | No
             options["c"] = None
         index += 1
     return fields[index:], options
+
+
+def _assigned(piece: Piece) -> tuple[Related, ...]:
+    return () if piece.origin is None else (Related(piece.origin, "its value comes from here"),)
 
 
 def _name(field: Field) -> str | None:

@@ -61,7 +61,7 @@ class Expander:
         made: list[Piece] = []
         for run in self._runs(word):
             made.append(Piece(" ", word.span) if run is None else _whole(run[0]))
-        return tuple(made)
+        return tuple(piece for piece in made if piece.text)
 
     def single(self, word: t.Word) -> Field:
         """A word as one field, unsplit."""
@@ -77,7 +77,8 @@ class Expander:
                 current, started = [], False
             elif run[1] or not run[0].known:
                 piece = _whole(run[0]) if run[1] else run[0]
-                current.append(piece)
+                if piece.text:
+                    current.append(piece)
                 started = True
             else:
                 parts = self._split(run[0])
@@ -135,9 +136,13 @@ class Expander:
                     yield Piece(text, span), True
                 case t.Parameter():
                     yield from self._parameter(part)
+                    if part.quoted and "@" not in (part.name, part.index):
+                        yield Piece("", part.span), True  # `""` is a word, if an empty one
                 case t.Substitution(body=body, span=span, quoted=quoted):
                     for piece in self.shell.output(body, span):
                         yield piece.used_at(span), quoted
+                    if quoted:
+                        yield Piece("", span), True
                 case t.Unreadable(what=what, span=span, quoted=quoted):
                     self.shell.report(f"not evaluated: {what}", span)
                     yield Piece(span.text, span, known=False), quoted
@@ -147,7 +152,7 @@ class Expander:
         if fields is not None and part.operation is None:
             for number, field in enumerate(fields):
                 if number:
-                    yield None if not (part.quoted and "*" in (part.name, part.index)) else _blank(part)
+                    yield self._joint(part) if part.quoted and "*" in (part.name, part.index) else None
                 for piece in field.pieces:
                     yield piece.used_at(part.span), part.quoted
             return
@@ -160,6 +165,10 @@ class Expander:
             value = _unknown(part)
         for piece in value or ():
             yield piece.used_at(part.span), part.quoted
+
+    def _joint(self, part: t.Parameter) -> Run:
+        """What stands between the fields of `"$*"`."""
+        return Piece(self._separators()[:1], part.span), True
 
     def _many(self, part: t.Parameter) -> tuple[Field, ...] | None:
         """The fields of `$@`, `$*` and `${array[@]}`; None for what is one value, or not known."""
@@ -200,7 +209,8 @@ class Expander:
         if part.name == "#":
             return (Piece(str(len(parameters)), part.span),), True
         if not part.name.isdigit():
-            pieces = [piece for field in parameters for piece in (*field.pieces, Piece(" ", part.span))]
+            joint = Piece(self._separators()[:1], part.span)
+            pieces = [piece for field in parameters for piece in (*field.pieces, joint)]
             return tuple(pieces[:-1]) or None, True
         number = int(part.name[:6])
         return (parameters[number - 1].pieces if number <= len(parameters) else None), True
@@ -276,10 +286,6 @@ def _brace_items(text: str) -> list[str] | None:
         return None
     step = 1 if high >= low else -1
     return [str(number) for number in range(low, high + step, step)]
-
-
-def _blank(part: t.Parameter) -> Run:
-    return Piece(" ", part.span), True
 
 
 def _unknown(part: t.Parameter) -> Pieces:

@@ -281,11 +281,7 @@ class Interpreter:
             return leave.status
         finally:
             self.frames.pop()
-            for name, before in frame.locals.items():
-                if before is None:
-                    self.state.variables.pop(name, None)
-                else:
-                    self.state.variables[name] = before
+            self._restore(frame.locals)
 
     # Ways that are not known.
 
@@ -446,8 +442,25 @@ class Interpreter:
             return True
         name = fields[0].literal
         if name is not None and name in self.state.functions:
-            return self.call(name, fields)
+            return self._with(command.assignments, lambda: self.call(name, fields))
         return self.tools.dispatch(self, fields, command.span)
+
+    def _with(self, assignments: tuple[t.Assignment, ...], run: Way) -> Status:
+        """Runs a function with variables set for it alone."""
+        before = {one.name: self.state.variables.get(one.name) for one in assignments}
+        for assignment in assignments:
+            self.assign(assignment)
+        try:
+            return run()
+        finally:
+            self._restore(before)
+
+    def _restore(self, variables: dict[str, Variable | None]) -> None:
+        for name, value in variables.items():
+            if value is None:
+                self.state.variables.pop(name, None)
+            else:
+                self.state.variables[name] = value
 
     def assign(self, assignment: t.Assignment) -> None:
         """Sets a variable, in the shell as it is here."""

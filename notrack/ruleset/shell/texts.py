@@ -145,7 +145,7 @@ def _tell_all(shell: Interpreter, text: Derived, diagnostics: tuple[Diagnostic, 
     """What is unknown in a text, and what is wrong with the rest of it."""
     for piece in text.pieces:
         if not piece.known:
-            message = f"not evaluated: what `{piece.text[:60]}` stands for here"
+            message = f"not evaluated: what `{piece.use.text[:60]}` stands for here"
             shell.say(Severity.WARNING, message, piece.use)
     for diagnostic in diagnostics:
         span = diagnostic.span
