@@ -13,6 +13,7 @@ from notrack.layout.comment import comment
 from notrack.layout.merging import Group, Part, groups
 from notrack.layout.nftsets import Sets
 from notrack.layout.nftwords import conditions, done, group_conditions, skeleton
+from notrack.layout.target import TRANSLATES
 from notrack.layout.tuples import joint_part, joint_set_fits
 from notrack.packets.address import Family
 from notrack.plan.leg import Hook, Verb
@@ -87,11 +88,29 @@ def _group(group: Group, chain: str, table: Table) -> Iterator[t.Rule]:
     count = table.sets.counting(group)
     if count and group.action.verb is not Verb.LOG and len(group.parts) > 1:
         inner = table.sets.name(f"limit_{group.origins[0].name}")
-        rule = table.rule(inner, (*count, *action), group.origins)
-        table.chains.append(t.Chain(inner, (rule,)))
-        count, action = (), (b.jump(inner),)
+        if group.action.verb in TRANSLATES:
+            gate = (
+                table.rule(inner, (*count, b.returns()), group.origins),
+                table.rule(inner, (b.accept(),), group.origins),
+            )
+            table.chains.append(t.Chain(inner, gate))
+            yield from _all(group, extra, (b.jump(inner),), chain, table)
+        else:
+            table.chains.append(t.Chain(inner, (table.rule(inner, (*count, *action), group.origins),)))
+            action = (b.jump(inner),)
+        count = ()
+    yield from _all(group, (*extra, *count), action, chain, table)
+
+
+def _all(
+    group: Group,
+    extra: tuple[t.RuleStatement, ...],
+    action: tuple[t.RuleStatement, ...],
+    chain: str,
+    table: Table,
+) -> Iterator[t.Rule]:
     for parts in _by_skeleton(group.parts):
-        yield from _parts(parts, (*extra, *count), action, chain, table)
+        yield from _parts(parts, extra, action, chain, table)
 
 
 def _by_skeleton(parts: tuple[Part, ...]) -> list[list[Part]]:

@@ -58,9 +58,14 @@ def _range(ports: tuple[int, int]) -> str:
     return str(ports[0]) if ports[0] == ports[1] else f"{ports[0]}-{ports[1]}"
 
 
-def needs_protocol(action: Action) -> bool:
-    """Whether the kernel wants `-p` in the very rule that holds this target."""
-    return action.ports is not None or action.verb is Verb.CLAMP
+def carried(action: Action, protocol: str) -> str:
+    """The conditions that the kernel wants in the very rule that holds this target."""
+    if action.verb is Verb.CLAMP:
+        return f"{protocol} -m tcp --tcp-flags SYN,RST SYN"
+    return protocol if action.ports is not None or action.verb is Verb.HELPER else ""
+
+
+TRANSLATES = frozenset({Verb.MASQUERADE, Verb.SNAT, Verb.DNAT, Verb.REDIRECT})
 
 
 def states(group: Group) -> str:
@@ -87,7 +92,7 @@ def counting(group: Group, family: Family) -> str:
     if not rate.per_source:
         return f"-m limit --limit {speed} --limit-burst {burst(rate)}"
     # The name holds the rate: the kernel keeps a table of the same name with its old rate across a reload.
-    name = f"{group.origins[0].name[:40]}-{rate.count}-{_UNITS[rate.unit]}"
+    name = f"{group.origins[0].name[:200]}-{rate.count}-{_UNITS[rate.unit]}"
     return (
         f"-m hashlimit --hashlimit-upto {speed} --hashlimit-burst {burst(rate)} "
         f"--hashlimit-mode srcip --hashlimit-name {name}"

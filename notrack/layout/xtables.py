@@ -16,7 +16,7 @@ from notrack.layout.listing import Prefixes
 from notrack.layout.merging import Group, Part, groups
 from notrack.layout.phrase import Match, Phrase, phrase
 from notrack.layout.shares import Shares
-from notrack.layout.target import counting, needs_protocol, states, target
+from notrack.layout.target import TRANSLATES, carried, counting, states, target
 from notrack.packets.address import Family
 from notrack.packets.intervals import IntervalSet
 from notrack.plan.box import ICMP_TYPES
@@ -166,11 +166,23 @@ def _group(group: Group, restore: Restore, chains: Chains, chain: str) -> None:
     count = counting(group, restore.family)
     phrases = [(part, phrase(part.box)) for part in group.parts]
     if count and group.action.verb is not Verb.LOG and sum(_size(p) for _, p in phrases) > 1:
-        inner = chains.named(f"limit-{group.origins[0].name}", ("limit", count, action))
-        chains.add_once(Line(inner, count, action, group.origins, comment(group.origins)))
-        action, count = f"-j {inner}", ""
+        inner = chains.named(f"limit-{group.origins[0].name}", ("limit", count, action, group.origins))
+        if group.action.verb in TRANSLATES:
+            _gate(group, chains, inner, count)
+            for part, words in phrases:
+                _part(part, words, group, restore, chains, chain, condition, f"-j {inner}")
+        else:
+            chains.add_once(Line(inner, count, action, group.origins))
+            action = f"-j {inner}"
+        count = ""
     for part, words in phrases:
         _part(part, words, group, restore, chains, chain, _joined(condition, count), action)
+
+
+def _gate(group: Group, chains: Chains, inner: str, count: str) -> None:
+    """A chain that lets a packet go on to its translation up to the rate, and above it leaves it as it is."""
+    chains.add_once(Line(inner, count, "-j RETURN", group.origins))
+    chains.add(Line(inner, "", "-j ACCEPT", group.origins))
 
 
 def _size(words: Phrase) -> int:
@@ -213,8 +225,8 @@ def _part(
             continue
         too_many = words.others() * _listed(sources) * _listed(destinations) > _INLINE
         if prefixes.negated or (too_many and not inline_only):
-            carried = words.protocols[0] if needs_protocol(group.action) else ""
-            action = _address_chain(option, prefixes, part, restore, chains, carried, action)
+            kept = carried(group.action, words.protocols[0])
+            action = _address_chain(option, prefixes, part, restore, chains, kept, action)
             sources, destinations = (None, destinations) if option == "-s" else (sources, None)
     share = Shares(part)
     for source, destination, devices, protocol, match in product(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from notrack.packets.address import AddressSet, Family
 from notrack.packets.intervals import EMPTY, IntervalSet
@@ -21,6 +21,7 @@ from notrack.site.model import (
     SourceTranslation,
     Trust,
 )
+from notrack.site.tables.helper_names import HELPERS
 
 _GROUPS = {
     Family.IPV4: IntervalSet(((0xE0000000, 0xEFFFFFFF),)),  # 224.0.0.0/4
@@ -72,12 +73,20 @@ class Ground:
 
 def ground(site: Site, family: Family) -> Ground:
     """The view of one family. A declaration lives there if its clause and its addresses allow it."""
-    declarations = tuple(d for d in site.declarations if lives_in(d, family))
+    declarations = tuple(_with_helper_of(d, family) for d in site.declarations if lives_in(d, family))
     served: dict[int, IntervalSet] = {}
     for declaration in declarations:
         for protocol, ports in _serves(declaration):
             served[protocol] = served.get(protocol, EMPTY) | ports
     return Ground(site, family, declarations, served)
+
+
+def _with_helper_of(declaration: Declaration, family: Family) -> Declaration:
+    """The declaration as it is in a family: some helpers (irc, pptp, ...) exist in IPv4 alone."""
+    known = {helper.name: helper.families for helper in HELPERS.values()}
+    if declaration.helper is None or family in known.get(declaration.helper, frozenset(Family)):
+        return declaration
+    return replace(declaration, helper=None)
 
 
 def _serves(declaration: Declaration) -> list[tuple[int, IntervalSet]]:

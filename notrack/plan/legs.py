@@ -131,8 +131,10 @@ def forward_legs(frame: Frame) -> Iterator[Leg]:
     forwards = [d for d in frame.decisions if d.flow.paths.passing]
     if site.defaults.forward is Default.ACCEPT or not (forwards or frame.translated):
         return
-    icmp = Box(family, protocol=IntervalSet.single(icmp_protocol(family)), icmp=_ERRORS[family])
-    yield Leg(Hook.FORWARD, Stage.ESSENTIAL, icmp, ACCEPT, frame.essential("icmp errors"))
+    # About a tracked flow errors are RELATED; others would leave a translating host with inner addresses.
+    if not frame.tracking or any(not d.tracked for d in forwards):
+        icmp = Box(family, protocol=IntervalSet.single(icmp_protocol(family)), icmp=_ERRORS[family])
+        yield Leg(Hook.FORWARD, Stage.ESSENTIAL, icmp, ACCEPT, frame.essential("icmp errors"))
     if frame.tracking:
         states = frozenset({State.ESTABLISHED, State.RELATED})
         yield Leg(Hook.FORWARD, Stage.STATE, Box(family), ACCEPT, frame.essential("answers"), states)

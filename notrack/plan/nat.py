@@ -61,7 +61,7 @@ def _publish(line: Publish, frame: Frame) -> Iterator[Leg]:
         inner = of_traffic(inside, Box(family, destination=narrowed(line.target, family)))
         wanted = inner.but(source=peers, devices=line.devices)
         yield Leg(Hook.NAT_IN, Stage.TRANSLATE, asked, action, origin, rate=line.rate)
-        yield Leg(Hook.NAT_OUT, Stage.TRANSLATE, from_host(asked, line.own), action, origin)
+        yield Leg(Hook.NAT_OUT, Stage.TRANSLATE, from_host(asked, line, frame.ground), action, origin)
         if line.helper:
             yield Leg(Hook.HELPER_IN, Stage.HELPER, asked, Action(Verb.HELPER, helper=line.helper), origin)
         if line.connections:
@@ -92,7 +92,7 @@ def _redirect(line: Redirect, frame: Frame) -> Iterator[Leg]:
         yield Leg(
             Hook.NAT_OUT,
             Stage.TRANSLATE,
-            from_host(of_traffic(traffic, to_own(line.own, family)), line.own),
+            from_host(of_traffic(traffic, to_own(line.own, family)), line, frame.ground),
             action,
             origin,
         )

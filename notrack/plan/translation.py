@@ -84,7 +84,9 @@ def _source(line: SourceTranslation, ground: Ground) -> Translation:
     boxes = [there, back]
     if line.address is not None:
         alias = narrowed(line.address, family)
-        boxes += [Box(family, destination=alias), Box(family, source=alias)]
+        # An alias that is nobody's address passes through here; at an own one ports keep answers apart.
+        boxes += [Box(family, destination=alias, reach=REACH_NOT_LOCAL)]
+        boxes += [Box(family, source=alias, reach=REACH_NOT_LOCAL)]
     returning = Box(family, source=beyond, destination=narrowed(line.address, family), reach=REACH_LOCAL)
     return Translation(line, tuple(boxes), (), returning)
 
@@ -155,7 +157,7 @@ def _publish(line: Publish, ground: Ground) -> Translation:
     for traffic in line.traffic:
         asked = of_traffic(traffic, own.but(source=narrowed(line.peers, family)))
         before_in.append(asked.but(devices=line.devices))
-        before_out.append(from_host(asked, line.own))
+        before_out.append(from_host(asked, line, ground))
         inner = of_traffic(translated_traffic(traffic, line.port), Box(family, destination=target))
         if is_own(line.target, ground):
             before_in += [inner, mirrored(inner)]
@@ -184,7 +186,7 @@ def _redirect(line: Redirect, ground: Ground) -> Translation:
     for traffic in line.traffic:
         asked = of_traffic(traffic, redirected(line, family))
         before_in.append(asked)
-        before_out.append(from_host(of_traffic(traffic, to_own(line.own, family)), line.own))
+        before_out.append(from_host(of_traffic(traffic, to_own(line.own, family)), line, ground))
         inner = of_traffic(translated_traffic(traffic, line.port), to_own(None, family))
         before_in.append(inner)
         before_out += [inner, mirrored(inner)]
@@ -202,12 +204,20 @@ def redirected(line: Redirect, family: Family) -> Box:
     )
 
 
-def from_host(asked: Box, own: AddressSet | None) -> Box:
-    """The host's own packets to what it publishes: any own address but loopback's."""
+def from_host(asked: Box, line: Publish | Redirect, ground: Ground) -> Box:
+    """The host's own packets to what it publishes.
+
+    OUTPUT knows no way in: the addresses of the interfaces of `on` stand for it, where the site gives them;
+    else any own address but loopback's.
+    """
     box = asked.but(source=None, devices=())
-    if own is None:
-        box = box.but(destination=asked.family.whole - loopback(asked.family))
-    return box
+    if line.own is not None:
+        return box
+    there = EMPTY
+    for interface in ground.site.interfaces:
+        if set(interface.devices) & set(line.devices):
+            there |= interface.addresses.family(ground.family)
+    return box.but(destination=there or ground.family.whole - loopback(ground.family))
 
 
 def translated_traffic(traffic: Traffic, port: int | None) -> Traffic:

@@ -9,7 +9,7 @@ import pytest
 from notrack.packets.address import Family
 from notrack.packets.intervals import IntervalSet
 from notrack.plan.flow import Decision
-from notrack.plan.leg import Verb
+from notrack.plan.leg import Hook, Verb
 from notrack.plan.legs import keeps_tracking_on
 from notrack.plan.planner import Plan, plan
 from notrack.site import load_text
@@ -275,3 +275,27 @@ def test_where_tracking_is_on_some_rule_asks_for_it(text: str) -> None:
     found = planned(text).families[Family.IPV4]
     assert found.tracking == "partial" or found.tracking == "all"
     assert any(keeps_tracking_on(leg) for leg in found.legs)
+
+
+def test_a_helper_that_only_one_family_has_keeps_only_that_one_tracked() -> None:
+    found = planned("service irc tcp 6667 helper irc")
+    assert decision(found, "irc").tracked
+    assert not decision(found, "irc", Family.IPV6).tracked
+
+
+def test_a_snat_to_an_own_address_leaves_services_at_it_untracked() -> None:
+    found = planned("service web tcp 80 on wan\nsnat m from lan-net out wan as 192.0.2.80")
+    web = decision(found, "web")
+    assert not web.tracked and web.notes == ()
+    assert found.families[Family.IPV4].ranges[6] == (1024, 65535)
+
+
+def test_an_untracked_client_stands_beside_a_snat_to_an_own_address() -> None:
+    found = planned("client c udp 53 to 9.9.9.9 untracked\nsnat m from lan-net out wan as 192.0.2.80")
+    assert not decision(found, "c").tracked
+
+
+def test_the_hosts_own_packets_to_other_addresses_than_the_published_are_left_alone() -> None:
+    found = planned("publish shop tcp 80 on wan to 10.8.0.5")
+    boxes = [leg.box for leg in found.families[Family.IPV4].legs if leg.hook is Hook.NAT_OUT]
+    assert boxes and all(box.destinations().size() == 1 for box in boxes)

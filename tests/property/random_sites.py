@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 V4 = ["198.51.100.0/24", "10.8.0.0/24", "203.0.113.9", "9.9.9.9", "192.0.2.64/26", "10.0.0.0/8"]
 V6 = ["2001:db8:51::/48", "2620:fe::fe", "2001:db8:8::/64"]
-NETWORKS = ["office", "lan-net", "resolvers", "others"]
+NETWORKS = ["office", "lan-net", "resolvers", "others", "nine"]
 HEAD = """site random
 interface wan = eth0 address 192.0.2.80/24, 2001:db8:80::1/64
 interface lan = eth1, "wg*" address 10.8.0.1/24
@@ -15,6 +15,9 @@ network office = 198.51.100.0/24, 2001:db8:51::/48
 network lan-net = 10.8.0.0/24
 network resolvers = 9.9.9.9, 2620:fe::fe
 network others = any except lan-net
+network nine = 172.16.1.0/24, 172.16.3.0/24, 172.16.5.0/24, 172.16.7.0/24, 172.16.9.0/24, 172.16.11.0/24,
+  172.16.13.0/24, 172.16.15.0/24, 172.16.17.0/24, 2001:db8:11::/64, 2001:db8:13::/64, 2001:db8:15::/64,
+  2001:db8:17::/64, 2001:db8:19::/64, 2001:db8:1b::/64, 2001:db8:1d::/64, 2001:db8:1f::/64, 2001:db8:21::/64
 ports some = 80, 443, 8000-8010
 """
 
@@ -54,6 +57,7 @@ class Sites:
             self._peer,
             self._route,
             self._masquerade,
+            self._helped,
             self._publish,
             self._redirect,
             self._trust,
@@ -104,6 +108,27 @@ class Sites:
             f"{self._tracking()}{self._limit()}"
         )
 
+    def _helped(self) -> str:
+        helper = self.random.choice(
+            [
+                "tcp 21 {} helper ftp",
+                "udp 69 {} helper tftp",
+                "udp 5060 {} helper sip",
+                "tcp 1723 {} helper pptp",
+            ]
+        )
+        kind, clause = self.random.choice(
+            [
+                ("service", "from"),
+                ("client", "to"),
+                ("peer", "with"),
+                ("route", "from any to"),
+                ("route", "from"),
+            ]
+        )
+        tail = " to any" if clause == "from" and kind == "route" else ""
+        return f"{kind} {self._name()} {helper.format(f'{clause} {self._from()}{tail}')}"
+
     def _client(self) -> str:
         return (
             f"client {self._name()} {self._traffic()}{self._maybe('to ' + self._from(), 0.7)}"
@@ -133,12 +158,14 @@ class Sites:
         return f"masquerade {self._name()} from {self.random.choice(['lan-net', '10.0.0.0/8'])} out wan"
 
     def _publish(self) -> str:
-        return (
-            f"publish {self._name()} tcp {self.random.choice([443, 8443, 2222])} on wan to 10.8.0.5 port 443"
-        )
+        what = self.random.choice(["tcp 443", "tcp 8443; udp 8443", "tcp 2222"])
+        whom = self._maybe("from nine", 0.2)
+        side = self.random.choice(["on wan", "on lan", ""])
+        return f"publish {self._name()} {what}{whom} {side} to 10.8.0.5 port 443{self._limit()} ipv4"
 
     def _redirect(self) -> str:
-        return f"redirect {self._name()} {self.random.choice(['tcp 80', 'udp 53'])} on lan to port 3128 ipv4"
+        what = self.random.choice(["tcp 80", "udp 53", "tcp 80; udp 80"])
+        return f"redirect {self._name()} {what} on lan to port 3128{self._limit()} ipv4"
 
     def _trust(self) -> str:
         return f"trust {self._name()} from {self._from()}{self._maybe('on lan')}{self._tracking()}"
