@@ -55,7 +55,7 @@ def _entry(match: Match, option: Option) -> core.Guard:
 def _states(match: Match, option: Option) -> core.Guard:
     try:
         names = values.states(option.values[0])
-    except (values.Meaningless, IndexError):
+    except (ValueError, IndexError):
         return (option_fact(match, option),)
     plain = IntervalSet.of((State[name],) * 2 for name in names if name not in _TRANSLATED)
     translated = [(TRACKED, single(field, 1)) for name, field in sorted(_TRANSLATED.items()) if name in names]
@@ -71,7 +71,7 @@ def connmark(match: Match, family: Family) -> core.Guard:
     for option in match.options:
         try:
             value, mask = values.mark(option.values[0])
-        except (values.Meaningless, IndexError):
+        except (ValueError, IndexError):
             guard += (option_fact(match, option),)
             continue
         guard += (core.Masked(Field.CT_MARK, mask, value, option.negated),)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 from notrack.packets.address import Family
@@ -16,24 +17,43 @@ from notrack.ruleset.xtables.words import bare
 # Headers that IPv6 steps over on its way to the protocol, so that `-p` never names them (ipv6_find_hdr).
 STEPPED_OVER = IntervalSet.of(((0, 0), (43, 44), (60, 60)))
 _AUTHENTICATION = 51
+_OCTET = r"(0|[1-9]\d{0,2})"
+_SAVED = re.compile(rf"{_OCTET}\.{_OCTET}\.{_OCTET}\.{_OCTET}(?:/([1-9]\d?))?", re.ASCII).fullmatch
 
 
 def header_literals(option: Option, family: Family) -> core.Guard:
     """The literals of a base option. `Meaningless` values, e.g. addresses of the other family, never hold."""
     try:
         return _OPTIONS[option.name](option, family)
-    except values.Meaningless:
+    except (ValueError, IndexError):
         return NEVER
 
 
 def _address(field: Field) -> Callable[[Option, Family], core.Guard]:
     def literals(option: Option, family: Family) -> core.Guard:
-        found = values.addresses(option.values[0], family)
+        word = option.values[0]
+        found = _saved(word) if family is Family.IPV4 else None
+        if found is None:
+            found = values.addresses(word, family)
         if found is None:
             return (core.Fact(f"{option.name} {bare(option.values[0])}", option.negated),)
         return among(field, found, option.negated, family)
 
     return literals
+
+
+def _saved(word: str) -> IntervalSet | None:
+    """An IPv4 address as iptables-save spells it, at once: large rulesets hold many thousands."""
+    found = _SAVED(word)
+    if found is None:
+        return None
+    a, b, c, d = (int(part) for part in found.groups()[:4])
+    length = int(found[5] or 32)
+    if max(a, b, c, d) > 255 or not 0 < length <= 32:
+        return None
+    tail = (1 << 32 - length) - 1
+    base = (a << 24 | b << 16 | c << 8 | d) & ~tail
+    return IntervalSet(((base, base | tail),))
 
 
 def _interface(field: Field) -> Callable[[Option, Family], core.Guard]:

@@ -50,7 +50,8 @@ class _Guards:
         for option in rule.options:
             guard += self._header(option)
         for match in rule.matches:
-            guard += self._match(match)
+            if match.name != "comment":
+                guard += self._match(match)
         return guard
 
     def _header(self, option: Option) -> core.Guard:

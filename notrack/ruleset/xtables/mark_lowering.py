@@ -41,12 +41,15 @@ def connection_mark(target: Target, text: str) -> core.SetMark:
     masks = {option.name: values.number(option.values[0]) for option in target.options if _is_mask(option)}
     both = masks.get("--mask", _ALL)
     if target.option("--save-mark"):
-        return core.SetMark(Field.CT_MARK, masks.get("--ctmask", both), None, text)
+        return core.SetMark(Field.CT_MARK, masks.get("--ctmask", both), None, text, tracking=True)
     if target.option("--restore-mark"):
         return core.SetMark(Field.MARK, masks.get("--nfmask", both), None, text, tracking=True)
     if any(option.name.endswith("-shift-mark") for option in target.options):
-        return core.SetMark(Field.CT_MARK, _ALL, None, text)
-    mask, value = _change(next(option for option in target.options if not _is_mask(option)))
+        return core.SetMark(Field.CT_MARK, _ALL, None, text, tracking=True)
+    setting = next((option for option in target.options if not _is_mask(option)), None)
+    if setting is None:
+        raise values.Meaningless("CONNMARK that does nothing")
+    mask, value = _change(setting)
     return core.SetMark(Field.CT_MARK, mask, value)
 
 

@@ -47,7 +47,7 @@ def match_literals(match: Match, family: Family) -> core.Guard:
         handler = _OPTIONS[name].get(option.name)
         try:
             made = handler(option, family) if handler else None
-        except (values.Meaningless, IndexError):
+        except (ValueError, IndexError):
             made = None
         guard += made if made is not None else (option_fact(match, option),)
     return guard

@@ -42,7 +42,7 @@ def addrtype(match: Match, family: Family) -> core.Guard:
 def _typed(match: Match, option: Option, limit: str | None, family: Family) -> core.Guard:
     try:
         types = values.address_types(option.values[0])
-    except (values.Meaningless, IndexError):
+    except (ValueError, IndexError):
         types = frozenset()
     if option.name not in _ENDS or not types:
         return (option_fact(match, option),)

@@ -27,6 +27,9 @@ _VERDICTS = {
     "RETURN": core.Verdict.RETURN,
     "REJECT": core.Verdict.REJECT,
 }
+_TRACKING = frozenset(
+    ("SNAT", "DNAT", "MASQUERADE", "REDIRECT", "NETMAP", "CLUSTERIP", "SYNPROXY", "CONNMARK", "CONNSECMARK")
+)
 _QUEUES = frozenset(("QUEUE", "NFQUEUE"))
 # Without effect on what later rules see, nor on the packet's fate. TCPMSS, TCPOPTSTRIP and ECN change the
 # header, but nothing that a rule of this model asks for.
@@ -47,15 +50,15 @@ def target_branches(target: Target, family: Family, hooks: frozenset[core.Hook])
         return (((), (verdict,)),)
     if target.name in _NOTED:
         return (((), (core.Log(text),)),)
-    if target.name == "NETMAP":
-        return _plain(netmap(target, text, family, hooks))
     lowering = _TARGETS.get(target.name)
     try:
+        if target.name == "NETMAP":
+            return _plain(netmap(target, text, family, hooks))
         if lowering is not None:
             return lowering(target, text, family)
-    except (values.Meaningless, IndexError):
+    except (ValueError, IndexError):
         pass
-    return (((), (core.Unknown(text, tracking=target.name == "CLUSTERIP"),)),)
+    return (((), (core.Unknown(text, tracking=target.name in _TRACKING),)),)
 
 
 def target_text(target: Target) -> str:

@@ -237,3 +237,10 @@ def test_every_rule_knows_its_text() -> None:
     (rule,) = rules("-p tcp -m tcp --dport 80 -j ACCEPT")
     assert rule.origin.text == "-A INPUT -p tcp -m tcp --dport 80 -j ACCEPT"
     assert rule.origin.span is not None and rule.origin.span.line == 2
+
+
+@pytest.mark.parametrize("target", ["CONNMARK --nfmask 0xff", "SNAT", "NETMAP"])
+def test_a_target_that_is_half_said_keeps_tracking_on_all_the_same(target: str) -> None:
+    (rule,) = rules(f"-j {target}", table="nat", chain="POSTROUTING")
+    (action,) = rule.actions
+    assert isinstance(action, core.Nat) or (isinstance(action, core.Unknown) and action.tracking)
