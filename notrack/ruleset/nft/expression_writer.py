@@ -9,8 +9,21 @@ from notrack.ruleset.nft.catalogue import META_WRITTEN_BARE
 
 WIDTH = 110  # columns, a tab being 8; longer sets are written one element a line
 _PLAIN = re.compile(r"[A-Za-z0-9_.:/*+\\-]+")
-_WORD = re.compile(r"\$?[A-Za-z_][\w/.-]*")
+_ENDS_IN_WORD = re.compile(r"(?:^|[ $])[A-Za-z_][\w/.-]*$")
 _STRENGTH = {"|": 1, "^": 2, "&": 3, "<<": 4, ">>": 4}
+
+
+# How tightly a node holds together: where a tighter one is needed it goes into parentheses.
+LISTING, CONCATENATION, INTERVAL, OPERATION, PRIMARY = range(5)
+_TIGHTNESS: dict[type[t.Expression], int] = {
+    t.Listing: LISTING,
+    t.Masked: LISTING,
+    t.Concat: CONCATENATION,
+    t.Mapping: CONCATENATION,
+    t.Range: INTERVAL,
+    t.Prefix: INTERVAL,
+    t.Binary: OPERATION,
+}
 
 
 def quoted(text: str) -> str:
@@ -26,19 +39,19 @@ def expression_text(node: t.Expression, depth: int = 0) -> str:
         case t.SetLiteral(elements=elements):
             return _set_text(elements, depth)
         case t.Mapping(key=key, table=table):
-            return f"{expression_text(key)} map {expression_text(table, depth)}"
+            return f"{_key(key)} map {expression_text(table, depth)}"
         case t.Binary(left=left, op=op, right=right):
             return f"{_operand(left, _STRENGTH[op])} {op} {_operand(right, _STRENGTH[op] + 1)}"
         case t.Concat(parts=parts):
-            return " . ".join(_part(part) for part in parts)
+            return " . ".join(_part(part, INTERVAL) for part in parts)
         case t.Listing(parts=parts):
-            return ",".join(_part(part) for part in parts)
+            return ",".join(_part(part, CONCATENATION) for part in parts)
         case t.Masked(value=value, mask=mask):
-            return f"{expression_text(value)} / {expression_text(mask)}"
+            return _masked(value, mask)
         case t.Prefix(address=address, length=length):
-            return _joined(_part(address), "/", str(length))
+            return _joined(_part(address, OPERATION), "/", str(length))
         case t.Range(low=low, high=high):
-            return _joined(_part(low), "-", _part(high))
+            return _joined(_part(low, OPERATION), "-", _part(high, OPERATION))
         case t.Verdict(kind=kind, chain=chain):
             return f"{kind} {expression_text(chain)}" if chain is not None else kind
         case t.Variable(name=name):
@@ -55,20 +68,35 @@ def expression_text(node: t.Expression, depth: int = 0) -> str:
 
 def _joined(left: str, sign: str, right: str) -> str:
     """`80-90`, but `$low - $high`: a word would swallow the sign and what follows it."""
-    return f"{left} {sign} {right}" if _WORD.fullmatch(left) else f"{left}{sign}{right}"
+    return f"{left} {sign} {right}" if _ENDS_IN_WORD.search(left) else f"{left}{sign}{right}"
 
 
-def _part(node: t.Expression) -> str:
-    text = expression_text(node)
-    return f"({text})" if isinstance(node, t.Binary | t.Listing | t.Concat) else text
+def held_text(node: t.Expression, least: int, depth: int = 0) -> str:
+    """The expression, in parentheses unless it holds together as tightly as `least`."""
+    text = expression_text(node, depth)
+    return f"({text})" if _TIGHTNESS.get(type(node), PRIMARY) < least else text
+
+
+def _part(node: t.Expression, least: int) -> str:
+    """Operations stand in parentheses wherever they are a part: nobody knows all strengths by heart."""
+    return held_text(node, PRIMARY if isinstance(node, t.Binary) else least)
+
+
+def _key(node: t.Expression) -> str:
+    """The key of a map, which itself is none unless in parentheses."""
+    return held_text(node, INTERVAL if isinstance(node, t.Mapping) else CONCATENATION)
+
+
+def _masked(value: t.Expression, mask: t.Expression) -> str:
+    """A mask that begins with a number would be the length of a prefix."""
+    least = LISTING if isinstance(value, t.Listing) else CONCATENATION
+    left, right = held_text(value, least), expression_text(mask)
+    return f"{left} / ({right})" if right[:1].isdigit() else f"{left} / {right}"
 
 
 def _operand(node: t.Expression, strength: int) -> str:
-    text = expression_text(node)
-    weak = isinstance(node, t.Listing | t.Concat | t.Mapping)
-    if weak or (isinstance(node, t.Binary) and _STRENGTH[node.op] < strength):
-        return f"({text})"
-    return text
+    weaker = isinstance(node, t.Binary) and _STRENGTH[node.op] < strength
+    return held_text(node, PRIMARY if weaker else OPERATION)
 
 
 def _field_words(node: t.Expression) -> list[str]:
@@ -101,7 +129,7 @@ def _field_words(node: t.Expression) -> list[str]:
         case t.Numgen():
             words = ["numgen", node.mode, f"mod {node.modulus}", _offset(node.offset)]
         case t.Hash():
-            head = "symhash" if node.key is None else f"jhash {expression_text(node.key)}"
+            head = "symhash" if node.key is None else f"jhash {held_text(node.key, CONCATENATION)}"
             seed = f"seed {node.seed}" if node.seed is not None else None
             words = [head, f"mod {node.modulus}", seed, _offset(node.offset)]
         case _:
@@ -126,10 +154,10 @@ def element_text(element: t.Element) -> str:
     """`key [statements] [timeout T] [expires T] [comment "..."] [: data]`."""
     from notrack.ruleset.nft.statement_writer import statement_text
 
-    words = [expression_text(element.key)]
+    words = [held_text(element.key, CONCATENATION)]
     words += [statement_text(statement) for statement in element.statements]
     words += [f"timeout {element.timeout}"] if element.timeout else []
     words += [f"expires {element.expires}"] if element.expires else []
     words += [f'comment "{quoted(element.comment)}"'] if element.comment is not None else []
-    words += [f": {expression_text(element.data)}"] if element.data is not None else []
+    words += [f": {held_text(element.data, CONCATENATION)}"] if element.data is not None else []
     return " ".join(words)

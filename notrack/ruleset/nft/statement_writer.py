@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from notrack.ruleset.nft import tree as t
 from notrack.ruleset.nft.catalogue import PAYLOADS
-from notrack.ruleset.nft.expression_writer import expression_text, quoted
+from notrack.ruleset.nft.expression_writer import CONCATENATION, expression_text, held_text, quoted
+
+_OF_ADDRESSES = "0123456789abcdefABCDEF:."
 
 
 def rule_text(rule: t.Rule, depth: int = 0) -> str:
@@ -18,12 +20,12 @@ def statement_text(node: t.Node, depth: int = 0) -> str:
     """The statement as nft reads it."""
     match node:
         case t.Match(left=left, right=right, op=op):
-            words = [expression_text(left), op, expression_text(right, depth)]
+            words = [held_text(left, CONCATENATION), op, expression_text(right, depth)]
             return " ".join(word for word in words if word)
         case t.Vmap(key=key, table=table):
-            return f"{expression_text(key)} vmap {expression_text(table, depth)}"
+            return f"{held_text(key, CONCATENATION)} vmap {expression_text(table, depth)}"
         case t.Assign(target=target, value=value):
-            return f"{expression_text(target)} set {_assigned(target, value, depth)}"
+            return f"{held_text(target, CONCATENATION)} set {_assigned(target, value, depth)}"
         case t.ObjectReference(kind=kind, name=name):
             return f"{kind} name {expression_text(name, depth)}"
         case t.Notrack():
@@ -68,16 +70,16 @@ def _simple(node: t.Node) -> str:
             words = ["tproxy", node.family, "to", _endpoint(node.address, node.port, 0)]
         case t.Queue():
             flags = f"flags {','.join(node.flags)}" if node.flags else None
-            words = ["queue", flags, *_pair("to", node.to and expression_text(node.to))]
+            words = ["queue", flags, *_pair("to", node.to and held_text(node.to, CONCATENATION))]
         case t.Synproxy():
             words = ["synproxy", *_pair("mss", node.mss), *_pair("wscale", node.wscale)]
             words += ["timestamp" if node.timestamp else None, "sack-perm" if node.sack_perm else None]
         case t.Duplicate():
-            device = node.device and expression_text(node.device)
-            words = ["dup to", expression_text(node.to), *_pair("device", device)]
+            device = node.device and held_text(node.device, CONCATENATION)
+            words = ["dup to", held_text(node.to, CONCATENATION), *_pair("device", device)]
         case t.Forward():
-            device = node.device and expression_text(node.device)
-            words = ["fwd", node.family, "to", expression_text(node.to), *_pair("device", device)]
+            device = node.device and held_text(node.device, CONCATENATION)
+            words = ["fwd", node.family, "to", held_text(node.to, CONCATENATION), *_pair("device", device)]
         case t.Offload():
             words = ["flow add", f"@{node.flowtable}"]
         case t.Reset():
@@ -110,12 +112,25 @@ def _reject(node: t.Reject) -> tuple[object, ...]:
 
 
 def _endpoint(address: t.Expression | None, port: t.Expression | None, depth: int) -> str:
-    host = "" if address is None else expression_text(address, depth)
+    host = "" if address is None else held_text(address, CONCATENATION, depth)
     if port is None:
         return host
-    if isinstance(address, t.Value | t.Range) and ":" in host:
-        host = "-".join(f"[{end}]" for end in host.split("-"))
-    return f"{host}:{expression_text(port, depth)}"
+    match address:
+        case t.Range(low=t.Value() as low, high=t.Value() as high) if _swallows_colon(host):
+            host = f"[{expression_text(low)}]-[{expression_text(high)}]"
+        case t.Value() if _swallows_colon(host):
+            host = f"[{host}]"
+        case t.Expression() if _swallows_colon(host):
+            host = f"({host})"
+    return f"{host}:{held_text(port, CONCATENATION, depth)}"
+
+
+def _swallows_colon(host: str) -> bool:
+    """Whether the colon before a port would be taken for one of an address: after `fe80::1`, or `beef`."""
+    before = host.rstrip(_OF_ADDRESSES)
+    tail = host[len(before) :]
+    in_word = before[-1:].isalnum() or before.endswith("_")
+    return not in_word and (":" in tail or (0 < len(tail) < 5 and "." not in tail))
 
 
 def _nat(nat: t.Nat, depth: int) -> str:
@@ -128,7 +143,7 @@ def _nat(nat: t.Nat, depth: int) -> str:
 
 
 def _update(node: t.Update | t.Meter) -> str:
-    words = [expression_text(node.key)]
+    words = [held_text(node.key, CONCATENATION)]
     words += [f"timeout {node.timeout}"] if node.timeout else []
     words += [statement_text(statement) for statement in node.statements]
     if isinstance(node, t.Update):
