@@ -7,6 +7,7 @@ or not. The rest of the rule stays exact.
 from __future__ import annotations
 
 import dataclasses
+import re
 from dataclasses import dataclass
 from typing import Final
 
@@ -28,6 +29,7 @@ _PROSE: Final = frozenset(
     ("--comment", "--log-prefix", "--string", "--hex-string", "--nflog-prefix", "--ulog-prefix")
 )
 _FLAGS: Final = "nvxfh46"
+_LOCK: Final = re.compile(r"-[wW]\d*|--wait(?:-interval)?(?:=\d+)?", re.ASCII)
 _RULE_COMMANDS: Final = {
     **dict.fromkeys(("-A", "--append"), "-A"),
     **dict.fromkeys(("-I", "--insert"), "-I"),
@@ -211,22 +213,24 @@ def _unbundled(fields: list[Field]) -> list[Field]:
 
 
 def _without_table(fields: list[Field]) -> tuple[Field | None, list[Field]]:
-    """The value of `-t`, and the other words."""
+    """The value of `-t`, and the other words but for those about the lock: `-w 5`, `-W 100`."""
     table: Field | None = None
     rest: list[Field] = []
     index = 0
     while index < len(fields):
-        text = fields[index].text
-        in_prose = index > 0 and fields[index - 1].text in _PROSE
-        if not in_prose and text in ("-t", "--table") and index + 1 < len(fields):
-            table = fields[index + 1]
-            index += 2
-        elif not in_prose and (text.startswith("--table=") or (text.startswith("-t") and len(text) > 2)):
-            table = fields[index].part(8 if text[1] == "-" else 2, 1 << 30)
-            index += 1
+        field, index = fields[index], index + 1
+        following = fields[index] if index < len(fields) else None
+        text = field.text
+        if index > 1 and fields[index - 2].text in _PROSE:
+            rest.append(field)
+        elif text in ("-t", "--table") and following is not None:
+            table, index = following, index + 1
+        elif text.startswith("--table=") or (text.startswith("-t") and len(text) > 2):
+            table = field.part(8 if text[1] == "-" else 2, 1 << 30)
+        elif _LOCK.fullmatch(text):
+            index += following is not None and text[-1].isalpha() and following.text.isdecimal()
         else:
-            rest.append(fields[index])
-            index += 1
+            rest.append(field)
     return table, rest
 
 

@@ -239,7 +239,7 @@ BUILTINS: Final[dict[str, Builtin]] = {
     "printf": _printf,
     "cat": _cat,
     "tee": _tee,
-    "which": _which,
+    **dict.fromkeys(("which", "type"), _which),
 }
 
 _QUIET = """

@@ -81,10 +81,9 @@ class Expander:
                     current.append(piece)
                 started = True
             else:
-                parts = self._split(run[0])
-                for number, piece in enumerate(parts):
+                for number, (hard, piece) in enumerate(self._split(run[0])):
                     if number:
-                        if started:
+                        if started or hard:
                             yield self._field(current, word)
                         current, started = [], False
                     if piece.text:
@@ -105,21 +104,22 @@ class Expander:
         self.shell.report("not evaluated: this value grows too long", span)
         return (Piece("a very long value", span, known=False),)
 
-    def _split(self, piece: Piece) -> list[Piece]:
-        """A piece cut at the separators; an empty first or last part stands for one at that end."""
+    def _split(self, piece: Piece) -> list[tuple[bool, Piece]]:
+        """A piece cut at the separators; an empty first or last part stands for one at that end. Before each
+        part: whether a separator other than a blank stands there, which ends an empty field too."""
         separators = self._separators()
         if not separators:
-            return [piece]
+            return [(False, piece)]
         blank = "".join(char for char in separators if char in " \t\n")
         hard = "".join(char for char in separators if char not in " \t\n")
         around = f"[{re.escape(blank)}]" if blank else "(?!)"
         one = f"[{re.escape(hard)}]" if hard else "(?!)"
-        parts: list[Piece] = []
-        start = 0
-        for found in re.finditer(f"{around}*{one}{around}*|{around}+", piece.text):
-            parts.append(piece.part(start, found.start()))
-            start = found.end()
-        return [*parts, piece.part(start, len(piece.text))]
+        parts: list[tuple[bool, Piece]] = []
+        start, before = 0, False
+        for found in re.finditer(f"{around}*({one}){around}*|{around}+", piece.text):
+            parts.append((before, piece.part(start, found.start())))
+            start, before = found.end(), found.group(1) is not None
+        return [*parts, (before, piece.part(start, len(piece.text)))]
 
     def _separators(self) -> str:
         variable = self.shell.state.variables.get("IFS")
@@ -233,7 +233,7 @@ class Expander:
         present = bool(text) if operation.startswith(":") else text is not None
         if sign == "+":
             if present and part.word is not None:
-                yield from self._runs(part.word)
+                yield from self._inner(part, part.word)
         elif present:
             for piece in value or ():
                 yield piece.used_at(part.span), part.quoted
@@ -243,8 +243,17 @@ class Expander:
         elif part.word is not None:
             if sign == "=":
                 self.shell.state.variables[part.name] = Variable(self.pieces(part.word))
-            for run in self._runs(part.word):
-                yield run if run is None else (run[0].used_at(part.span), part.quoted)
+            yield from self._inner(part, part.word)
+
+    def _inner(self, part: t.Parameter, word: t.Word) -> Iterator[Run]:
+        """The word in `${name:-word}`: it is split unless it is quoted, or all is."""
+        for inner in word.parts:
+            for run in self._runs(t.Word((inner,), word.span)):
+                if run is None:
+                    yield None
+                    continue
+                literal = isinstance(inner, t.Literal)
+                yield run[0].used_at(part.span), part.quoted or (inner.quoted if literal else run[1])
 
     def _report_unset(self, part: t.Parameter) -> None:
         if part.name.isdigit() or part.name in "@*#":

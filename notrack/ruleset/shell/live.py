@@ -114,7 +114,8 @@ class Tables:
         if (wrong := self._unfit(table, line)) is not None:
             return self.refused(wrong)
         spread = [
-            dataclasses.replace(rule, command="-A", number=None, table=None) for rule in spread_of(line)
+            dataclasses.replace(rule, command="-A", number=None, table=None, family=None)
+            for rule in spread_of(line)
         ]
         if line.command == "-R":
             return self._at(chain, line, spread, when)

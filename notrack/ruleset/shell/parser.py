@@ -141,16 +141,17 @@ class Parser(Scanner):
         background = self.char == "&"
         if background:
             self.position += 1
-        self._separated()
+        self._separated(background)
         return AndOr(first, span, tuple(rest), background)
 
-    def _separated(self) -> None:
+    def _separated(self, background: bool) -> None:
+        """A list of commands ends with its line, `;`, `&` or what closes the whole."""
         self.skip_blank()
-        if self.position < self.end and self.char not in "\n;&|)" and self.text[self.position - 1] != "&":
+        if self.position >= self.end or self.char in "\n)" or self.at(";"):
+            return
+        if not background or self.char in "&|":
             found = self.keyword()[:40] or self.char
             raise Fault(f"`{found}` cannot stand here", self.here(len(found)))
-        if self.char == "|" or (self.char == "&" and self.text[self.position - 1] == "&"):
-            raise Fault(f"`{self.char}` cannot stand here", self.here())
 
     def _line_ends(self) -> None:
         self.skip_blank()

@@ -171,9 +171,9 @@ class Scanner:
         if following == "\n":
             self.position += 2
             return []
-        taken = following in escapable
-        self.position += 2 if taken else 1
-        return [Literal(following if taken else "\\", self.span(begin), True)]
+        self.position += 2
+        text = following if following in escapable else "\\" + following
+        return [Literal(text, self.span(begin), True)]
 
     # Parameters and substitutions.
 

@@ -149,8 +149,15 @@ def _tell_all(shell: Interpreter, text: Derived, diagnostics: tuple[Diagnostic, 
             shell.say(Severity.WARNING, message, piece.use)
     for diagnostic in diagnostics:
         span = diagnostic.span
-        if span is None or span.source is not text or not text.unknown_in(span):
+        if span is None or span.source is not text or not text.unknown_in(_line_of(text, span)):
             shell.tell(relocated(diagnostic))
+
+
+def _line_of(text: Derived, span: Span) -> Span:
+    """The whole line in which a place begins: nothing is sure of a line with something unknown in it."""
+    end = text.text.find("\n", span.start)
+    start = text.text.rfind("\n", 0, span.start) + 1
+    return Span(text, start, max(end if end >= 0 else len(text.text), span.end))
 
 
 def nft_text(

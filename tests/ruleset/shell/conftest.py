@@ -1,4 +1,4 @@
-"""Runs scripts in throw-away network namespaces, and loads rulesets into others, to compare what is listed."""
+"""Runs scripts in throw-away network namespaces, loads rulesets into others, to compare what is listed."""
 
 from __future__ import annotations
 
