@@ -6,12 +6,23 @@ from collections.abc import Callable, Mapping
 
 from notrack.packets.address import Family
 from notrack.packets.diagram import EMPTY, FULL
-from notrack.packets.fields import MIRROR, Field, domain, icmp_answer, presence
+from notrack.packets.fields import MIRROR, Field, State, domain, icmp_answer, presence
 from notrack.packets.intervals import IntervalSet
 from notrack.packets.space import Space
 from notrack.ruleset.core import Among, Fact, Guard, Literal, Masked, Never, OneOf
 
 Truth = Callable[[str], bool]
+_WITH_ENTRY = IntervalSet(((State.NEW, State.RELATED),))
+
+
+def _needed(field: Field, family: Family) -> dict[Field, IntervalSet]:
+    """What a packet must be for a match on the field to hold at all.
+
+    A direction is one of an entry, which INVALID and UNTRACKED packets have not (and none has in `raw`).
+    """
+    if field is Field.CT_DIRECTION:
+        return {Field.STATE: _WITH_ENTRY}
+    return presence(field, family)
 
 
 def fields_of(guard: Guard) -> set[Field]:
@@ -67,7 +78,7 @@ def _positive(literal: Among, family: Family) -> dict[Field, IntervalSet]:
     values = literal.values
     if literal.negated:
         values = domain(literal.field, family).whole - values
-    needed = presence(literal.field, family)
+    needed = _needed(literal.field, family)
     inner = needed.get(literal.field)
     return needed | {literal.field: values & inner if inner is not None else values}
 
@@ -99,7 +110,7 @@ def _literal_set(space: Space, literal: Literal) -> int:
 def _present(space: Space, literal: OneOf) -> int:
     result = FULL
     for field in sorted(set().union(*(fields_of(inner) for inner in literal.guards)), key=lambda f: f.value):
-        result = space.meet(space.cube(presence(field, space.family)), result)
+        result = space.meet(space.cube(_needed(field, space.family)), result)
     return result
 
 
@@ -126,4 +137,4 @@ def _holds(literal: Literal, values: Mapping[Field, int], family: Family, truth:
 
 
 def _there(field: Field, values: Mapping[Field, int], family: Family) -> bool:
-    return all(values[other] in allowed for other, allowed in presence(field, family).items())
+    return all(values[other] in allowed for other, allowed in _needed(field, family).items())

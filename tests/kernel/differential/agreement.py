@@ -85,11 +85,10 @@ def difference(said: Expectation, seen: Observation) -> str:
 
 
 def _late_notrack(said: Expectation, seen: Observation) -> bool:
-    """A NOTRACK behind connection tracking makes UNTRACKED what was INVALID when it was watched."""
-    steps = said.trace.steps if said.trace else ()
-    return (seen.state, said.state) == ("invalid", "untracked") and any(
-        "untracked" in step.result for step in steps
-    )
+    """A NOTRACK or a zone behind connection tracking changes what was INVALID when it was watched."""
+    results = [step.result for step in said.trace.steps] if said.trace else []
+    late = {"untracked": "untracked", "new": "zone"}.get(said.state, "?")
+    return seen.state == "invalid" and any(late in result for result in results)
 
 
 def _arrival_difference(said: Expectation, seen: Observation) -> str:

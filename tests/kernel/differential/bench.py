@@ -131,7 +131,9 @@ class Bench:
         for index, (name, side) in enumerate(world.SIDES.items()):
             mac = self.lab.host.links[index].far_mac
             addresses = [one for family in (4, 6) for one in world.peers(name, family)]
-            lines += [f"neigh replace {one} lladdr {mac} dev {side.device} nud permanent" for one in addresses]
+            lines += [
+                f"neigh replace {one} lladdr {mac} dev {side.device} nud permanent" for one in addresses
+            ]
         self.lab.host.run("ip", "-batch", "-", text="\n".join(lines))
 
     # --- rules ----------------------------------------------------------------------------------
@@ -235,9 +237,7 @@ class Bench:
                 if sender[2] == OUTGOING:
                     continue
                 number = number_in(data)
-                if number in found and not (
-                    _answers(data, found[number].probe) or self._is_redirect(data)
-                ):
+                if number in found and not (_answers(data, found[number].probe) or self._is_redirect(data)):
                     found[number].arrivals.append(Arrival(name, data))
 
     @staticmethod
@@ -307,7 +307,13 @@ def resolved(probe: Probe, found: dict[int, Observation]) -> Probe | None:
     arrival = parent.arrivals[0]
     seen = arrival.packet
     back = replace(
-        probe, sender=arrival.where, proto=seen.proto, src=seen.dst, dst=seen.src, sport=seen.dport, dport=seen.sport
+        probe,
+        sender=arrival.where,
+        proto=seen.proto,
+        src=seen.dst,
+        dst=seen.src,
+        sport=seen.dport,
+        dport=seen.sport,
     )
     icmp = packet.ICMPV6 if probe.family == 6 else packet.ICMP
     if probe.role == "error":
@@ -346,7 +352,12 @@ def _about_redirect(data: bytes) -> bool:
     """Whether the host's own rules refused its own hint to use another router."""
     seen = packet.parse(data)
     inner = seen.payload[4:]
-    return seen.icmp is not None and len(inner) > 60 and inner[0] >> 4 == 6 and packet.parse(inner).icmp == (137, 0)
+    return (
+        seen.icmp is not None
+        and len(inner) > 60
+        and inner[0] >> 4 == 6
+        and packet.parse(inner).icmp == (137, 0)
+    )
 
 
 def _answers(data: bytes, probe: Probe) -> bool:

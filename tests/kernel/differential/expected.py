@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 from notrack.netfilter.effects import Unsure
 from notrack.netfilter.host import Host
+from notrack.netfilter.tracking import first_state, keepers, reassemblers
 from notrack.netfilter.walk import Trace, Undetermined, walk
 from notrack.netfilter.ways import Way
 from notrack.packets.address import Family
@@ -116,31 +117,24 @@ class Oracle:
     # --- one packet -----------------------------------------------------------------------------
 
     def _whole(self, probe: Probe, seen: Observation) -> Expectation:
-        first = self._walked(probe, self.rulesets[probe.family])
-        if self._untracked(first, probe) or _ended_early(first):
-            return self._said(first, probe)
-        zone = _zone(first)
+        rules = self.rulesets[probe.family]
+        # What the rules do before connection tracking, as nothing behind it shows: a later NOTRACK or zone is
+        # without effect on a packet that has an entry, and translations are not asked.
+        early = self._walked(probe, rules, state=State.ESTABLISHED, guess=True)
+        if early.state is State.UNTRACKED or _ended_early(early):
+            return self._said(self._walked(probe, rules), probe)
+        zone = _zone(early)
         if probe.is_error:
             return self._error(probe, zone)
         member = self.flows.member(probe, zone)
         if member is not None:
             return self._later(probe, member, zone)
-        chosen = self._settled(first, probe, seen)
+        chosen = self._settled(self._walked(probe, rules), probe, seen)
         if isinstance(chosen, Expectation):
             return chosen
-        if chosen.state is State.NEW:
+        if first_state(as_packet(probe).values(), FAMILY[probe.family], True) is State.NEW:
             return self._opens(chosen, probe, zone)
         return self._said(chosen, probe)
-
-    def _untracked(self, first: Trace, probe: Probe) -> bool:
-        """Whether the packet is UNTRACKED for connection tracking, not only since a later NOTRACK.
-
-        That one makes nothing of a packet that has an entry.
-        """
-        if first.state is not State.UNTRACKED:
-            return False
-        again = self._walked(probe, self.rulesets[probe.family], state=State.NEW)
-        return again.state is State.UNTRACKED
 
     def _opens(self, trace: Trace, probe: Probe, zone: int) -> Expectation:
         final = header(trace, probe)
@@ -180,9 +174,7 @@ class Oracle:
             return Expectation("unsure", "an error about a translated flow")
         host = replace(self.host, tracking_elsewhere=True)
         rules = as_of_flow(self.rulesets[probe.family], flow, reply)
-        return self._said(
-            self._walked(probe, rules, state=State.RELATED, reply=reply, host=host), probe
-        )
+        return self._said(self._walked(probe, rules, state=State.RELATED, reply=reply, host=host), probe)
 
     # --- walking --------------------------------------------------------------------------------
 
@@ -195,20 +187,19 @@ class Oracle:
         reply: bool = False,
         host: Host | None = None,
         fragment: Fragment = Fragment.WHOLE,
+        guess: bool = False,
     ) -> Trace:
-        """The trace along the way that the packet really takes, translated or not."""
+        """The trace along the way that the packet really takes, translated or not; `guess`: along the first."""
         problem: Undetermined | None = None
         for way, out in _ways(probe):
-            packet = replace(
-                as_packet(probe), state=state, reply=reply, out_interface=out, fragment=fragment
-            )
+            packet = replace(as_packet(probe), state=state, reply=reply, out_interface=out, fragment=fragment)
             try:
                 trace = walk(rules, packet, host or self.host, way=way)
             except Undetermined as raised:
                 problem = raised
                 continue
             target = _text(trace.values[Field.DESTINATION], probe.family)
-            if _fits(target, trace.way, out):
+            if guess or _fits(target, trace.way, out):
                 return trace
         raise problem or Undetermined("no way fits")
 
@@ -222,7 +213,9 @@ class Oracle:
         arrived = _numbers(seen)
         for field, change in free:
             if field in arrived and change.among is not None and arrived[field] not in change.among:
-                return Expectation("arrive", f"{field.value} is none of those allowed", header=None, trace=trace)
+                return Expectation(
+                    "arrive", f"{field.value} is none of those allowed", header=None, trace=trace
+                )
         rules = _chosen(self.rulesets[probe.family], trace, arrived)
         return self._walked(probe, rules)
 
@@ -235,15 +228,11 @@ class Oracle:
         target = _text(trace.values[Field.DESTINATION], probe.family)
         local = trace.way in (Way.LOCAL_IN, Way.LOOPBACK)
         where = "host" if local else "server" if world.way_out(target) == "eth1" else "client"
-        return Expectation(
-            "arrive", "", where, header(trace, probe), trace.values[Field.MARK], state, trace
-        )
+        return Expectation("arrive", "", where, header(trace, probe), trace.values[Field.MARK], state, trace)
 
     # --- fragments without reassembly -----------------------------------------------------------
 
     def _reassembles(self, probe: Probe) -> bool:
-        from notrack.netfilter.tracking import keepers, reassemblers
-
         rules, family = self.rulesets[probe.family], FAMILY[probe.family]
         return any(True for _ in keepers(rules, family)) or any(True for _ in reassemblers(rules, family))
 

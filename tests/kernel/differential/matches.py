@@ -88,7 +88,10 @@ def address_span(rng: random.Random, family: int) -> Part:
 
 def interface(rng: random.Random, hook: str) -> Part | None:
     """The way in or out, where xtables knows it."""
-    into, out = hook in ("prerouting", "input", "forward", ""), hook in ("forward", "output", "postrouting", "")
+    into, out = (
+        hook in ("prerouting", "input", "forward", ""),
+        hook in ("forward", "output", "postrouting", ""),
+    )
     side, word = rng.choice([("-i", "iifname")] * into + [("-o", "oifname")] * out)
     name = rng.choice((WAN.device, LAN.device, "lo", "eth+", WAN.device, LAN.device))
     negated = rng.random() < 0.25
@@ -215,7 +218,9 @@ def kind(rng: random.Random, family: int) -> Part:
 def length(rng: random.Random) -> Part:
     low, high = rng.choice(((0, 40), (41, 60), (61, 200), (0, 65535), (36, 36)))
     negated = rng.random() < 0.2
-    return Part(f"-m length {'! ' * negated}--length {low}:{high}", f"meta length {'!= ' * negated}{low}-{high}")
+    return Part(
+        f"-m length {'! ' * negated}--length {low}:{high}", f"meta length {'!= ' * negated}{low}-{high}"
+    )
 
 
 def ttl(rng: random.Random, family: int) -> Part:

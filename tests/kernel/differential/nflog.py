@@ -84,9 +84,7 @@ class Reader:
     """The logging group of one namespace."""
 
     def __init__(self, namespace: str) -> None:
-        self._socket = inside(
-            namespace, lambda: socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, NFNETLINK)
-        )
+        self._socket = inside(namespace, lambda: socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, NFNETLINK))
         self._socket.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 64 << 20)
         self._socket.bind((0, 0))
         bind, copy = _attribute(1, b"\x01"), _attribute(2, struct.pack("!IBx", 0xFFFF, 2))

@@ -25,7 +25,9 @@ class Sets:
     def _declare(self, what: str, kind: str, elements: list[str], flags: str = "") -> str:
         name = f"s{len(self._lines)}"
         interval = f" flags {flags};" if flags else ""
-        self._lines.append(f"{what} {name} {{ type {kind};{interval} elements = {{ {', '.join(elements)} }}; }}")
+        self._lines.append(
+            f"{what} {name} {{ type {kind};{interval} elements = {{ {', '.join(elements)} }}; }}"
+        )
         return name
 
     def addresses(self, family: int) -> list[str]:
@@ -62,7 +64,9 @@ class Sets:
             name = self._declare("set", f"{kind} . inet_service", elements)
             return Part(None, f"{head} {side} . {ported} dport {sign}@{name}")
         if choice == 4:
-            spans = {f"{address_or_prefix(rng, family)} . {rng.choice(('0-79', '80-8080', '22', '1000-2000'))}"}
+            spans = {
+                f"{address_or_prefix(rng, family)} . {rng.choice(('0-79', '80-8080', '22', '1000-2000'))}"
+            }
             name = self._declare("set", f"{kind} . inet_service", sorted(spans), "interval")
             return Part(None, f"{head} {side} . {ported} dport {sign}@{name}")
         if choice == 5:

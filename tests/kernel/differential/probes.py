@@ -72,9 +72,7 @@ def octets(probe: Probe) -> list[bytes]:
     body = marker(probe.number) * (PAYLOAD // 8 * (3 if probe.fragments else 1))
     if probe.proto == 6:
         seq, ack = probe.seq or probe.number << 12, probe.ack or probe.number << 12 | 0x555
-        made = packet.tcp(
-            probe.src, probe.sport, probe.dst, probe.dport, probe.flags, body, seq=seq, ack=ack
-        )
+        made = packet.tcp(probe.src, probe.sport, probe.dst, probe.dport, probe.flags, body, seq=seq, ack=ack)
     elif probe.proto == 17:
         made = packet.udp(probe.src, probe.sport, probe.dst, probe.dport, body)
     elif probe.icmp is not None:
@@ -185,6 +183,7 @@ def follow_ups(rng: random.Random, probe: Probe, number: int) -> list[Probe]:
     multi = probe.dst in (*world.GROUPS.values(), world.BROADCAST)
     if not (opens or other) or multi or probe.fragments or rng.random() < 0.5:
         return []
+
     def after(what: int, role: str) -> Probe:
         return Probe(number + len(made), family=probe.family, after=what, role=role)
 

@@ -28,7 +28,9 @@ def _difference(one: Difference) -> list[str]:
         lines.append(f"    kernel: state {seen.state or '?'}, refused {seen.refused}, arrived {places}")
     if said is not None and said.trace is not None:
         trace = said.trace
-        lines.append(f"    model: {said.verdict} {said.where} {said.header}, state {said.state}, {trace.way.value}")
+        lines.append(
+            f"    model: {said.verdict} {said.where} {said.header}, state {said.state}, {trace.way.value}"
+        )
         lines += [
             f"      {step.hook.value} {step.table.name} {step.chain.name}: "
             f"{step.rule.origin.text if step.rule else ''} => {step.result}"

@@ -91,7 +91,9 @@ class _Writer:
                         made.append(Chain(hook.upper(), (), Hooked(hook, NAT_PRIORITY[hook], "nat")))
             return Table(word, name, tuple(made))
         own = self.chains("c", rng.choice((0, 1, 1, 2, 3)), "", name)
-        bases = [self.base(hook.upper(), self.hooked(hook, PRIORITY[name]), own, name) for hook in HOOKS[name]]
+        bases = [
+            self.base(hook.upper(), self.hooked(hook, PRIORITY[name]), own, name) for hook in HOOKS[name]
+        ]
         return Table(word, name, (*own, *bases))
 
     def nft_table(self) -> Table:
@@ -100,7 +102,9 @@ class _Writer:
         own = self.chains("c", rng.choice((0, 1, 2, 3)), "", "nft")
         bases = []
         for i in range(rng.choice((1, 2, 3, 4, 5))):
-            hook = rng.choice(("prerouting", "input", "forward", "output", "postrouting", "prerouting", "input"))
+            hook = rng.choice(
+                ("prerouting", "input", "forward", "output", "postrouting", "prerouting", "input")
+            )
             base = self.hooked(hook, rng.choice(PLAIN_PRIORITIES))
             bases.append(self.base(f"b{i}", base, own, "nft"))
         if self.tracking and rng.random() < 0.5:
@@ -112,7 +116,9 @@ class _Writer:
         made = []
         for i in range(rng.choice((1, 2, 3))):
             role = rng.choice(("dst", "src"))
-            hook = rng.choice({"dst": ("prerouting", "prerouting", "output"), "src": ("postrouting", "input")}[role])
+            hook = rng.choice(
+                {"dst": ("prerouting", "prerouting", "output"), "src": ("postrouting", "input")}[role]
+            )
             base = Hooked(hook, rng.choice(NFT_NAT_PRIORITIES[role]), "nat")
             made.append(self.base(f"n{i}", base, [], role))
         return made
@@ -178,7 +184,9 @@ class _Writer:
             return rng.choice((actions.destination(rng, family, proto),) * 5 + (ACCEPT, RETURN)), ()
         if role == "src":
             kept = hook == "postrouting"
-            return rng.choice((actions.source(rng, family, proto, masquerade=kept),) * 5 + (ACCEPT, RETURN)), ()
+            return rng.choice(
+                (actions.source(rng, family, proto, masquerade=kept),) * 5 + (ACCEPT, RETURN)
+            ), ()
         if role == "raw":
             return rng.choice((actions.untrack(rng),) * 7 + (ACCEPT, RETURN, DROP, NOTHING)), ()
         if role == "mangle":

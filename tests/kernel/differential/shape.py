@@ -143,7 +143,9 @@ Loadable = Case | Written
 
 
 def _xt_table(table: Table) -> str:
-    heads = [f":{chain.name} {chain.base.policy.upper() if chain.base else '-'} [0:0]" for chain in table.chains]
+    heads = [
+        f":{chain.name} {chain.base.policy.upper() if chain.base else '-'} [0:0]" for chain in table.chains
+    ]
     rules = [rule.xt(chain.name) for chain in table.chains for rule in chain.rules]
     return "\n".join([f"*{table.name}", *heads, *rules, "COMMIT", ""])
 
