@@ -15,6 +15,7 @@ from tests.kernel.sites import (
     NEAR,
     OFFICE,
     OWN,
+    OWN2,
     OWN_IN,
     RESOLVER,
     STRANGER,
@@ -225,3 +226,35 @@ def test_nothing_is_tracked_by_the_site_but_notrack_stays(town: Lab, backend: st
         trial.reach(trial.host, "tcp", OWN[4], 53)
         trial.no_entries("beside a rule that turns tracking on")
         assert "theirs" in trial.host.run("nft", "list", "tables").out
+
+
+OPEN = f"""{HEAD}
+network inside = 172.16.5.0/24
+service web tcp 80; udp 53
+default forward accept
+snat zone-out from 172.16.9.0/24 out world as 198.18.0.3
+masquerade inside-out from inside out world
+publish shop tcp 8443 on world to 172.16.9.10 port 443
+"""
+
+
+@pytest.mark.parametrize("coexist", [False, True])
+def test_translation_beside_an_open_forward(town: Lab, backend: str, coexist: bool) -> None:
+    """What is translated is tracked although all else that is forwarded is not, in own chains as well."""
+    with Trial(town, backend, OPEN, coexist=coexist) as trial:
+        world, office, dmz = town.client, town.peers["office"], town.peers["dmz"]
+        for proto in ("tcp", "udp"):
+            trial.serve(world, proto, 123)
+            trial.serve(office, proto, 124)
+            answer = trial.reach(dmz, proto, STRANGER[4], 123, src=DMZ[4])
+            trial.same("seen", answer.seen and answer.seen[0], OWN2[4])
+            answer = trial.reach(office, proto, STRANGER[4], 123)
+            trial.same("seen", answer.seen and answer.seen[0], OWN[4])
+        trial.serve(dmz, "tcp", 443)
+        trial.same("asked", trial.reach(world, "tcp", OWN[4], 8443).asked, (DMZ[4], 443))
+        trial.forget()
+        for family in FAMILIES:
+            trial.reach(world, "tcp", OFFICE[family], 124)
+            trial.reach(world, "udp", OFFICE[family], 124)
+        if not coexist:
+            trial.same("IPv6 entries", trial.entries(lambda entry: entry.family == 6), [])
