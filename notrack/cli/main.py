@@ -22,8 +22,8 @@ _EPILOG = """examples:
   notrack compile site.spec --to nft          one nft file for both families
   notrack compile site.spec -o out/           every target into a directory
 
-exit status: 0 done, 1 findings or failed expectations, 2 wrong usage, 3 a source that cannot be understood,
-4 the kernel or a system tool refused, 5 applied and rolled back, 6 a difference was found"""
+exit status: 0 done, 2 wrong usage, 3 a source that cannot be understood, 4 a file cannot be written, or the
+kernel or a system tool refused"""
 
 DONE, FINDINGS, USAGE, NOT_UNDERSTOOD, REFUSED, ROLLED_BACK, DIFFERENT = range(7)
 
@@ -43,6 +43,11 @@ def main(argv: list[str] | None = None) -> int:
         # The reader of our output went away (`| head`): not our fault, and no news to anybody.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return DONE
+    except OSError as error:
+        # Every command tells of the files it opens itself; what is left is our own output.
+        print(f"notrack: the output cannot be written: {error.strerror}", file=sys.stderr)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return REFUSED
     except KeyboardInterrupt:
         print("notrack: interrupted", file=sys.stderr)
         return 130

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
 from notrack.layout.merging import Group
-from notrack.layout.target import burst
+from notrack.layout.target import SOURCE_BITS, burst
 from notrack.packets.address import Family, prefix_text, prefixes
 from notrack.packets.intervals import IntervalSet
 from notrack.plan.leg import Verb
@@ -118,6 +118,10 @@ class Sets:
                 made = replace(made, flags=("dynamic", "timeout"), timeout=timeout)
             self._made[key] = made
         source = b.field(f"{_ADDRESS_WORD[self.family]} saddr")
+        bits = SOURCE_BITS[self.family]
+        if bits != self.family.bits:
+            mask = (1 << self.family.bits) - (1 << self.family.bits - bits)
+            source = t.Binary(source, "&", t.Value(prefix_text(mask, self.family.bits, self.family)))
         return t.Update(verb, self._made[key].name, source, statements=(counter,))
 
 

@@ -74,6 +74,16 @@ def states(group: Group) -> str:
     return "-m conntrack --ctstate " + ",".join(word for state, word in _STATES if state in group.states)
 
 
+# A source is an address in IPv4, a /64 in IPv6: who has one /64 has all its addresses, and could fill the
+# table of sources with them until no other source finds a place.
+SOURCE_BITS = {Family.IPV4: 32, Family.IPV6: 64}
+
+
+def _source_mask(family: Family) -> str:
+    bits = SOURCE_BITS[family]
+    return "" if bits == family.bits else f" --hashlimit-srcmask {bits}"
+
+
 def burst(rate: Rate) -> int:
     """How many may come at once: all that the unit of time allows, as a reader of the site would expect."""
     return max(1, min(rate.count, _HIGHEST_BURST))
@@ -82,7 +92,7 @@ def burst(rate: Rate) -> int:
 def counting(group: Group, family: Family) -> str:
     """The match that counts, or nothing."""
     if group.connections is not None:
-        mask = family.bits if group.connections.per_source else 0
+        mask = SOURCE_BITS[family] if group.connections.per_source else 0
         above = f"--connlimit-above {group.connections.count}"
         return f"-m connlimit {above} --connlimit-mask {mask} --connlimit-saddr"
     if group.rate is None:
@@ -95,5 +105,5 @@ def counting(group: Group, family: Family) -> str:
     name = f"{group.origins[0].name[:200]}-{rate.count}-{_UNITS[rate.unit]}"
     return (
         f"-m hashlimit --hashlimit-upto {speed} --hashlimit-burst {burst(rate)} "
-        f"--hashlimit-mode srcip --hashlimit-name {name}"
+        f"--hashlimit-mode srcip{_source_mask(family)} --hashlimit-name {name}"
     )

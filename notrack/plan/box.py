@@ -49,8 +49,7 @@ class Flags(enum.Enum):
 class Box:
     """A product of field sets of one family. Ports hold for tcp, udp, sctp; ICMP types for ICMP alone.
 
-    `devices` and `out_devices` are device patterns (`wg*`); empty means every device. `source_reach`
-    is used for the host's own packets only.
+    `devices` and `out_devices` are device patterns (`wg*`); empty means every device.
     """
 
     family: Family

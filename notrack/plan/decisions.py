@@ -174,7 +174,11 @@ def _against_claims(decision: Decision, claims: list[Claim]) -> Decision:
 
 
 def _and(claims: list[Claim]) -> str:
-    return " and ".join(dict.fromkeys(claim.what for claim in claims))
+    return _listed(list(dict.fromkeys(claim.what for claim in claims)))
+
+
+def _listed(items: list[str]) -> str:
+    return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}"
 
 
 def _packet_of_both(flow: Flow, claim: Claim) -> Box | None:

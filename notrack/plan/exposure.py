@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from notrack.packets.address import Family
 from notrack.packets.intervals import IntervalSet
-from notrack.plan.box import PORTS, TCP, WITH_PORTS, Box
+from notrack.plan.box import PORTS, REACH_BROADCAST, TCP, WITH_PORTS, Box
 from notrack.plan.flow import Decision
 from notrack.plan.ground import Ground
 from notrack.plan.words import address_words, port_words, protocol_words
@@ -39,7 +39,9 @@ def _replies(boxes: tuple[Box, ...], family: Family, whose: str) -> str | None:
         parts.append(f"{what}{flags}")
     if not parts:
         return None
-    return f"who forges {address_words(boxes[0].source, family)} can send {'; '.join(parts)}"
+    whom = boxes[0].source
+    forger = "anyone" if whom is None else f"who forges {address_words(whom, family)}"
+    return f"{forger} can send {'; '.join(parts)}"
 
 
 def _ports(ports: IntervalSet) -> str:
@@ -48,9 +50,13 @@ def _ports(ports: IntervalSet) -> str:
 
 def _local_programs(boxes: tuple[Box, ...], family: Family) -> str | None:
     for box in boxes:
-        if TCP not in box.protocol and box.protocol <= WITH_PORTS:
-            return (
-                f"a local program that binds {protocol_words(box.protocol, family)} port "
-                f"{port_words(box.source_ports)} can send to {address_words(box.destination, family)}"
-            )
+        if TCP in box.protocol or not box.protocol <= WITH_PORTS or box.source_ports == PORTS:
+            continue
+        where = "to its broadcast address" if box.reach == REACH_BROADCAST else f"to {_where(box, family)}"
+        port = f"{protocol_words(box.protocol, family)} port {port_words(box.source_ports)}"
+        return f"a local program that binds {port} can send {where}"
     return None
+
+
+def _where(box: Box, family: Family) -> str:
+    return "anyone" if box.destination is None else address_words(box.destination, family)

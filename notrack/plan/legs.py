@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
 from notrack.packets.address import Family
 from notrack.packets.intervals import IntervalSet
-from notrack.plan.box import ICMP_TYPES, PORTS, Box, Flags, absorb, icmp_protocol
+from notrack.plan.box import ICMP_TYPES, PORTS, Box, Flags, absorb, icmp_protocol, within
 from notrack.plan.flow import Decision
 from notrack.plan.frame import Frame
 from notrack.plan.ground import groups, local_groups
@@ -106,6 +107,8 @@ def output_legs(frame: Frame) -> Iterator[Leg]:
     if frame.tracking:
         states = frozenset({State.ESTABLISHED, State.RELATED})
         yield Leg(Hook.OUTPUT, Stage.STATE, Box(family), ACCEPT, frame.essential("answers"), states)
+    for leg in _group_membership(frame):
+        yield replace(leg, hook=Hook.OUTPUT, box=leg.box.but(devices=()))
     for decision in frame.decisions:
         flow = decision.flow
         if flow.kind in UNSAID:
@@ -184,18 +187,19 @@ def fragment_legs(legs: Iterable[Leg], frame: Frame) -> Iterator[Leg]:
     for hook in (Hook.INPUT, Hook.FORWARD):
         if hook is Hook.INPUT and frame.family is Family.IPV4:
             continue
-        accepted = [
-            leg
-            for leg in legs
-            if leg.hook is hook
-            and leg.action.verb is Verb.ACCEPT
-            and not leg.states
-            and leg.stage in (Stage.REQUEST, Stage.ACCEPT, Stage.LIMITED)
-            and _names_what_fragments_lack(leg.box)
-        ]
+        accepted = [leg for leg in _stateless(legs, hook) if _names_what_fragments_lack(leg.box)]
+        passing = [leg.box for leg in _stateless(legs, hook) if not _names_what_fragments_lack(leg.box)]
         wide = {_later(leg.box): leg.origins for leg in accepted}
         for box in absorb(wide):
-            yield Leg(hook, Stage.FRAGMENT, box, ACCEPT, wide[box])
+            if not any(within(box.but(later_fragment=False), other) for other in passing):
+                yield Leg(hook, Stage.FRAGMENT, box, ACCEPT, wide[box])
+
+
+def _stateless(legs: Iterable[Leg], hook: Hook) -> list[Leg]:
+    """What filter lets through at a hook whatever tracking says."""
+    stages = (Stage.REQUEST, Stage.ACCEPT, Stage.LIMITED)
+    mine = [leg for leg in legs if leg.hook is hook and leg.stage in stages]
+    return [leg for leg in mine if leg.action.verb is Verb.ACCEPT and not leg.states]
 
 
 def _names_what_fragments_lack(box: Box) -> bool:
@@ -204,7 +208,6 @@ def _names_what_fragments_lack(box: Box) -> bool:
         or box.destination_ports != PORTS
         or box.icmp != ICMP_TYPES
         or box.flags is not Flags.ANY
-        or box.family is Family.IPV6
     )
 
 

@@ -49,6 +49,7 @@ class Plan:
     site: Site
     families: dict[Family, FamilyPlan]
     warnings: tuple[Diagnostic, ...] = ()
+    beside_others: bool = False
 
 
 def plan(site: Site, *, coexist: bool = False) -> Plan:
@@ -62,7 +63,7 @@ def plan(site: Site, *, coexist: bool = False) -> Plan:
     found = {family: _family(site, family, others, faults) for family in Family}
     if faults:
         raise Rejected(tuple(_one_for_each_cause(faults)))
-    return Plan(site, found, tuple(_warnings(site)))
+    return Plan(site, found, tuple(_warnings(site)), others)
 
 
 def _one_for_each_cause(faults: list[Diagnostic]) -> list[Diagnostic]:
@@ -212,6 +213,7 @@ def _tracking_off(site: Site, decision: Decision) -> Diagnostic:
         + decision.reason,
         site.tracking.off.span,
         help=mend,
+        related=(Related(flow.origin.span, f"{flow.kind} {flow.name}"),) if flow.declaration else (),
     )
 
 

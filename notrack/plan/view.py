@@ -20,6 +20,7 @@ def as_json(plan: Plan) -> dict[str, object]:
     return {
         "schema_version": SCHEMA_VERSION,
         "site": plan.site.name,
+        "beside_others": plan.beside_others,
         "tracking": {family.value: found.tracking for family, found in plan.families.items()},
         "translation_ports": {
             family.value: {label(p): list(ports) for p, ports in sorted(found.ranges.items())}
@@ -71,6 +72,8 @@ def as_text(plan: Plan) -> str:
     for family, found in plan.families.items():
         out.append(f"  {family_word(family)}: {_extent(found)}")
     out += [f"  {line}" for line in _translation_ports(plan)]
+    if plan.beside_others:
+        out.append("  beside the rules of others: what they translate must not be among the untracked flows")
     rows = _rows(plan)
     for tracked, title in ((False, "untracked"), (True, "tracked")):
         chosen = [row for row in rows if row[0].tracked is tracked]
@@ -137,7 +140,7 @@ def _table(rows: list[Row]) -> Iterator[str]:
         reason = row[0].reason if len(row) == 1 else _family_free(row[0].reason)
         yield f"  {head}  {reason}".rstrip()
         yield from (f"      {note}" for note in row[0].notes)
-        yield from (f"      exposes: {decision.exposes}" for decision in row if decision.exposes)
+        yield from dict.fromkeys(f"      exposes: {d.exposes}" for d in row if d.exposes)
 
 
 def _name(decision: Decision) -> str:

@@ -112,6 +112,11 @@ def _finished(
     reading: _Reading, source: Source, folder: Path, stem: str
 ) -> tuple[Site, tuple[Diagnostic, ...]]:
     statements = list(reading.statements(source, folder))
+    if not statements and not reading.faults.errors:
+        # It would compile to rules that drop everything: most likely it was cut off on its way here.
+        reading.faults.error(
+            source.span(0, 0), "there is no declaration in this file", "a site begins with `site NAME`"
+        )
     site = resolve(statements, _site_name(stem), reading.folders, reading.faults)
     if site is None or reading.faults.errors:
         raise Rejected(reading.faults.errors_in_order())

@@ -118,8 +118,11 @@ class TestShape:
         assert found.networks == (("a", addresses("10.8.0.1", "10.8.0.2")),)
 
     @pytest.mark.parametrize("text", ["", "\n\n", "# only a comment", "   \n\t\n", "\ufeff", "\r\n\r\n"])
-    def test_an_empty_file_is_a_site(self, text: str) -> None:
-        assert site(text).declarations == ()
+    def test_a_file_without_a_declaration_is_an_error(self, text: str) -> None:
+        """A file that was cut off on its way must not become rules that drop everything."""
+        with pytest.raises(Rejected) as caught:
+            site(text)
+        assert [d.message for d in caught.value.diagnostics] == ["there is no declaration in this file"]
 
     @pytest.mark.parametrize("end", ["\n", "\r\n", ""])
     def test_line_ends(self, end: str) -> None:
