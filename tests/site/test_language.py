@@ -152,9 +152,9 @@ class TestShape:
         assert site(f"network n = {listed}\nservice a tcp 80 from n").networks[0][1].v4.size() == 20000 * 256
 
     def test_the_name_of_a_site_without_a_site_line_is_that_of_its_file(self, tmp_path: Path) -> None:
-        (tmp_path / "Web Server_2.spec").write_text("")
+        (tmp_path / "Web Server_2.spec").write_text("service a tcp 1")
         assert load(tmp_path / "Web Server_2.spec")[0].name == "web-server-2"
-        assert load_text("", "-")[0].name == "site"
+        assert load_text("service a tcp 1", "-")[0].name == "site"
 
 
 class TestAddresses:
@@ -399,7 +399,7 @@ class TestDeclarations:
 
 class TestSettings:
     def test_defaults_if_unsaid(self) -> None:
-        found = site("").defaults
+        found = site("service a tcp 1").defaults
         assert (found.input, found.forward, found.output) == (Default.DROP, Default.DROP, Default.ACCEPT)
         assert found.output_replies
 
