@@ -23,11 +23,16 @@ SLOWEST = 5.0  # seconds for one small text, on a busy machine
 SCRIPTS = [
     path.read_text() for path in sorted((Path(__file__).parents[1] / "ruleset/shell/scripts").glob("*.sh"))
 ]
-WORDS = """$ ${ ${x:- } $( ) ` ' " \\ \n ; ;; & && | || < << <<- <<E > >> ( (( )) { } [ [[ ]] ! # = += -A -D
--I -t -j if then elif else fi for in do done while until case esac function set -e shift exit return break
-continue $@ "$@" $* $# $? $1 ${x%%y} X=$X$X X=a$X. iptables ip6tables iptables-restore nft add -f - eval . f()
-f \t \r\n \0 \u2013 \u201c \ufeff é 1 999999999 $((1+1)) <(x) <<<x &> 2>&1 {a,b} {1..99999} A=( ${A[@]} ${A[9]}
-""".split(" ")
+_PLAIN = """
+$ ${ ${x:- } $( ) ` ' " \\ ; ;; & && | || < << <<- <<E > >> ( (( )) { } [ [[ ]] ! # = += 1 é
+-A -D -I -t -j if then elif else fi for in do done while until case esac function set -e shift
+exit return break continue iptables ip6tables iptables-restore nft add -f - eval . f() f
+$@ "$@" $* $# $? $1 ${x%%y} X=$X$X X=a$X. 999999999 $((1+1)) <(x) <<<x &> 2>&1 {a,b} {1..99999}
+"""
+WORDS = [
+    *_PLAIN.split(),
+    *("\n", "\t", "\r\n", "\0", "\u2013", "\u201c", "\ufeff", "A=(", "${A[@]}", "${A[9]}"),
+]
 
 
 def mutated(text: str, rng: random.Random) -> str:

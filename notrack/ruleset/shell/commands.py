@@ -10,7 +10,8 @@ from notrack.ruleset.shell.actions import Guard, NftText, Other, RestoreText, Xt
 from notrack.ruleset.shell.arguments import ArgumentReader
 from notrack.ruleset.shell.builtins import BUILTINS, QUIET
 from notrack.ruleset.shell.derived import Field, Piece, Pieces
-from notrack.ruleset.shell.interpreter import Interpreter, Loader
+from notrack.ruleset.shell.ground import Loader
+from notrack.ruleset.shell.interpreter import Interpreter
 from notrack.ruleset.shell.state import Status
 from notrack.ruleset.shell.texts import nft_text, restore_text
 from notrack.ruleset.shell.wrappers import unwrapped

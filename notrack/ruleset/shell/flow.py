@@ -23,6 +23,7 @@ class Frame:
     closed: list[Guard] = field(default_factory=list)
     round_closed: list[Guard] = field(default_factory=list)
     locals: dict[str, Variable | None] = field(default_factory=dict)
+    name: str = ""  # of a function
 
     @property
     def all_closed(self) -> list[Guard]:

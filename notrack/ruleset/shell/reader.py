@@ -10,7 +10,8 @@ from notrack.ruleset.shell.actions import Script
 from notrack.ruleset.shell.commands import Firewall
 from notrack.ruleset.shell.derived import Field
 from notrack.ruleset.shell.flow import Leave
-from notrack.ruleset.shell.interpreter import Interpreter, Loader
+from notrack.ruleset.shell.ground import Loader
+from notrack.ruleset.shell.interpreter import Interpreter
 from notrack.ruleset.shell.parser import parse
 from notrack.ruleset.shell.tree import Case, Parameter, Sequence
 from notrack.text.diagnostic import Diagnostic, Severity

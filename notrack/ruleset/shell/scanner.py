@@ -1,98 +1,24 @@
-"""The characters of a script as words: quotes, escapes, parameters, substitutions, here-documents."""
+"""The characters of a script as words: quotes, escapes, parameters, substitutions."""
 
 from __future__ import annotations
 
 import re
 from typing import Final
 
+from notrack.ruleset.shell.cursor import Cursor, Fault
 from notrack.ruleset.shell.tree import Literal, Parameter, Part, Sequence, Substitution, Unreadable, Word
-from notrack.text.diagnostic import Diagnostic, Severity
-from notrack.text.source import Source, Span
 
-DEEPEST: Final = 30  # commands and substitutions in one another; people need five
 _PLAIN: Final = re.compile(r"""[^ \t\n\r;&|<>()'"\\$`]+""")
 _IN_QUOTES: Final = re.compile(r"""[^"\\$`]+""")
-_IN_HERE: Final = re.compile(r"""[^\\$`\n]+\n?|\n""")
 _IN_BRACES: Final = re.compile(r"""[^}"'\\$`]+""")
-_BLANK: Final = re.compile(r"(?:[ \t]|\\\r?\n|\r(?=\n|\Z))+")
-_COMMENT: Final = re.compile(r"#[^\n]*")
-_BROKEN_GOING_ON: Final = re.compile(r"\\[ \t]+\r?(?=\n|\Z)")
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*|[0-9]|[@*#?$!-]", re.ASCII)
 _BRACED_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*|[0-9]+|[@*#?$!-]", re.ASCII)
 _OPERATION: Final = re.compile(r":?[-=+?]")
 _ESCAPES: Final = {"n": "\n", "t": "\t", "r": "\r", "\\": "\\", "'": "'", '"': '"', "0": "\0"}
 
 
-class Fault(Exception):
-    """Inside this room only: a text that is no shell. The nearest list of commands records it and goes on."""
-
-    def __init__(self, message: str, span: Span, help: str | None = None) -> None:
-        super().__init__(message)
-        self.diagnostic = Diagnostic(Severity.ERROR, message, span, help)
-        self.span = span
-
-
-class Scanner:
-    """A place in a script, up to `end`; mutable, and never seen outside the reader.
-
-    `jumps` says where to go on behind a line end that a here-document follows.
-    """
-
-    def __init__(self, source: Source, start: int = 0, end: int | None = None, depth: int = 0) -> None:
-        self.source = source
-        self.text = source.text
-        self.position = start
-        self.end = len(source.text) if end is None else end
-        self.depth = depth
-        self.substitutions = 0
-        self.jumps: dict[int, int] = {}
-        self.diagnostics: list[Diagnostic] = []
-
-    # What every reader asks.
-
-    def span(self, start: int, end: int | None = None) -> Span:
-        return Span(self.source, start, self.position if end is None else end)
-
-    def here(self, length: int = 1) -> Span:
-        return self.span(self.position, min(self.position + length, self.end))
-
-    @property
-    def char(self) -> str:
-        return self.text[self.position] if self.position < self.end else ""
-
-    def at(self, text: str) -> bool:
-        return self.text.startswith(text, self.position, self.end)
-
-    def match(self, pattern: re.Pattern[str]) -> re.Match[str] | None:
-        return pattern.match(self.text, self.position, self.end)
-
-    def warn(self, message: str, span: Span, help: str | None = None) -> None:
-        self.diagnostics.append(Diagnostic(Severity.WARNING, message, span, help))
-
-    def enter(self) -> None:
-        self.depth += 1
-        if self.depth > DEEPEST:
-            raise Fault(f"nested more than {DEEPEST} deep", self.here())
-
-    def skip_blank(self) -> None:
-        """Over blanks, continued lines and a comment, up to the next word, operator or line end."""
-        while found := self.match(_BLANK):
-            self.position = found.end()
-        if broken := self.match(_BROKEN_GOING_ON):
-            place = self.span(broken.start(), broken.end())
-            self.warn("the line does not go on: a blank follows the backslash", place, "remove the blank")
-            self.position = broken.end()
-        if self.char == "#" and (comment := self.match(_COMMENT)):
-            self.position = comment.end()
-
-    def take_line_end(self) -> bool:
-        """Over one line end, and the here-documents behind it."""
-        if self.char != "\n":
-            return False
-        self.position = self.jumps.pop(self.position, self.position + 1)
-        return True
-
-    # Words.
+class Scanner(Cursor):
+    """Reads words."""
 
     def word(self) -> Word | None:
         """The word at this very place, or None where none begins."""
@@ -174,8 +100,6 @@ class Scanner:
         self.position += 2
         text = following if following in escapable else "\\" + following
         return [Literal(text, self.span(begin), True)]
-
-    # Parameters and substitutions.
 
     def _dollar(self, quoted: bool) -> Part:
         start = self.position
@@ -333,81 +257,3 @@ class Scanner:
         if depth > 0:
             raise Fault("this `${` is never closed", self.span(start, start + 2))
         self.position = min(self.position, self.end)
-
-    # Here-documents.
-
-    def here_document(self, delimiter: str, quoted: bool, stripped: bool, place: Span) -> Word:
-        """The text behind the end of this line; the scanner stays where it is, and jumps over it later."""
-        line_end = self._line_end()
-        start = self.jumps.get(line_end, line_end + 1)
-        end, resume = self._extent(start, delimiter, stripped, place)
-        self.jumps[line_end] = resume
-        saved = self.position, self.end
-        self.position, self.end = min(start, end), end
-        try:
-            parts = self._here_parts(quoted, stripped)
-        finally:
-            self.position, self.end = saved
-        return Word(tuple(parts), self.span(min(start, end), end))
-
-    def _line_end(self) -> int:
-        """The end of the line of commands: not one inside quotes."""
-        at = self.position
-        while at < self.end and self.text[at] != "\n":
-            char = self.text[at]
-            if char == "\\":
-                at += 1
-            elif char == "#" and self.text[at - 1] in " \t;":
-                found = self.text.find("\n", at, self.end)
-                return self.end if found < 0 else found
-            elif char in "'\"":
-                close = self.text.find(char, at + 1, self.end)
-                at = close if close > 0 else at
-            at += 1
-        return min(at, self.end)
-
-    def _extent(self, start: int, delimiter: str, stripped: bool, place: Span) -> tuple[int, int]:
-        """Where the text ends, and where to go on behind its delimiter."""
-        at = min(start, self.end)
-        while at < self.end:
-            found = self.text.find("\n", at, self.end)
-            stop = self.end if found < 0 else found
-            line = self.text[at:stop].rstrip("\r")
-            if (line.lstrip("\t") if stripped else line) == delimiter:
-                return at, min(stop + 1, self.end)
-            at = stop + 1
-        self.warn(f"this here-document is never ended by a line {delimiter!r}", place)
-        return self.end, self.end
-
-    def _here_parts(self, quoted: bool, stripped: bool) -> list[Part]:
-        parts: list[Part] = []
-        while self.position < self.end:
-            if stripped:
-                while self.char == "\t":
-                    self.position += 1
-            begin, end = self.position, self.end
-            found = self.text.find("\n", begin, end)
-            stop = end if found < 0 else found + 1
-            if quoted:
-                self.position = stop
-                parts.append(Literal(self.text[begin:stop], self.span(begin), True))
-            else:
-                parts.extend(self._here_line(stop))
-        return parts
-
-    def _here_line(self, stop: int) -> list[Part]:
-        """Parts up to the end of the line; a substitution may lead over it."""
-        parts: list[Part] = []
-        while self.position < min(stop, self.end):
-            begin = self.position
-            if self.char == "$":
-                parts.append(self._dollar(True))
-            elif self.char == "`":
-                parts.append(self._backquotes(True))
-            elif self.char == "\\" and begin + 1 < self.end:
-                parts.extend(self._escape_in_quotes("$`\\"))
-            else:
-                found = self.match(_IN_HERE)
-                self.position = found.end() if found else begin + 1
-                parts.append(Literal(self.text[begin : self.position], self.span(begin), True))
-        return parts

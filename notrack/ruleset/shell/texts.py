@@ -10,7 +10,8 @@ from notrack.ruleset.nft.reader import read as read_nft
 from notrack.ruleset.shell.actions import NftText, RestoreText
 from notrack.ruleset.shell.arguments import ArgumentReader, veiled
 from notrack.ruleset.shell.derived import Derived, Field, Piece, Pieces, derived, relocated
-from notrack.ruleset.shell.interpreter import Interpreter, Loader
+from notrack.ruleset.shell.ground import Loader
+from notrack.ruleset.shell.interpreter import Interpreter
 from notrack.ruleset.shell.state import Status
 from notrack.ruleset.xtables.reader import read as read_xtables
 from notrack.ruleset.xtables.tree import Broken, Line, Rule, Ruleset, Table

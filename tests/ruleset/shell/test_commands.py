@@ -142,7 +142,8 @@ def test_equal_unknowns_are_equal_and_others_are_not() -> None:
 
 
 def test_unknown_lines_of_a_restore_text() -> None:
-    text = "iptables-restore <<E\n*filter\n:INPUT DROP\n-A INPUT -s $IP --dport 1 -j DROP\n-A INPUT -s $IP -j DROP\n$MORE\n-A INPUT -j LOG\nCOMMIT\nE\n"
+    lines = "-A INPUT -s $IP --dport 1 -j DROP\n-A INPUT -s $IP -j DROP\n$MORE\n-A INPUT -j LOG\n"
+    text = f"iptables-restore <<E\n*filter\n:INPUT DROP\n{lines}COMMIT\nE\n"
     (action,) = script(text).actions
     assert isinstance(action, RestoreText)
     assert not action.complete

@@ -19,8 +19,9 @@ FLOW = {
     "not": "! true && show 1; ! false && show 2",
     "if": "if true; then show 1; fi; if false; then show 2; else show 3; fi",
     "elif": "if false; then show 1; elif [ a = a ]; then show 2; else show 3; fi",
-    "test": '[ a = b ] || show 1; [ a != b ] && show 2; [ -z "" ] && show 3; [ x ] && show 4; [ ! x ] || show 5',
-    "numbers": "[ 2 -gt 10 ] || show 1; test 2 -le 2 && show 2; [ 1 -ne 1 ] || show 3; [ 7 -eq 07 ] && show 4",
+    "test": '[ a = b ] || show 1; [ a != b ] && show 2; [ -z "" ] && show 3; [ x ] && show 4',
+    "negated test": "[ ! x ] || show 5; [ ! a = b ] && show 6",
+    "numbers": "[ 2 -gt 10 ] || show 1; test 2 -le 2 && show 2; [ 1 -ne 1 ] || show 3",
     "and in test": '[ a = a -a -n "" ] || show 1; [ a = b -o -n x ] && show 2',
     "case": "case abc in b*) show 1;; a|x) show 2;; a?[a-c]) show 3;; *) show 4;; esac",
     "case, quoted": 'case "a*" in "a*") show 1;; esac; case ab in "a*") show 2;; a"b") show 3;; esac',
@@ -29,7 +30,7 @@ FLOW = {
     "for, nothing": "for i in; do show 1; done; show 2",
     "for, break": "for i in 1 2 3; do show $i; [ $i = 2 ] && break; done; show 9",
     "for, continue": "for i in 1 2 3; do [ $i = 2 ] && continue; show $i; done",
-    "for, two levels": "for i in 1 2; do for j in 3 4; do show $i; [ $j = 3 ] && continue 2; show $j; done; done",
+    "for, two levels": "for i in 1 2; do for j in 3; do show $i; continue 2; show $j; done; done",
     "for, out of two": "for i in 1 2; do for j in 3 4; do show $j; break 2; done; done; show 5",
     "while false": "while false; do show 1; done; until true; do show 2; done; show 3",
     "function": "f() { show $1; return; show 9; }; f 1; f 2; show 3",
@@ -98,7 +99,8 @@ def test_a_variable_set_in_one_branch_is_not_known_afterwards() -> None:
 
 
 def test_a_tool_found_in_one_of_two_places_is_that_tool() -> None:
-    text = f"if [ -x /a ]; then T=/sbin/iptables; else T=/usr/sbin/iptables; fi\n{RULE.replace('iptables', '$T')} 1\n"
+    choice = "if [ -x /a ]; then T=/sbin/iptables; else T=/usr/sbin/iptables; fi"
+    text = f"{choice}\n{RULE.replace('iptables', '$T')} 1\n"
     assert ports(text) == ["1"]
     other = text.replace("/usr/sbin/iptables", "/usr/sbin/ip6tables")
     assert rules(other) == []
@@ -126,7 +128,8 @@ def test_two_ends_leave_nothing() -> None:
 
 
 def test_the_rest_of_a_round_and_of_a_function() -> None:
-    text = f"for i in 1 2; do foo && continue; {RULE} $i; done; f() {{ bar && {{ {RULE} 3; return; }}; {RULE} 4; }}; f; {RULE} 5\n"
+    loop = f"for i in 1 2; do foo && continue; {RULE} $i; done"
+    text = f"{loop}; f() {{ bar && {{ {RULE} 3; return; }}; {RULE} 4; }}; f; {RULE} 5\n"
     assert marks(text) == ["1 ! --if foo", "2 ! --if foo", "3 --if bar", "4 ! --if bar", "5"]
 
 

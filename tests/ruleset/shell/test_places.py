@@ -1,4 +1,4 @@
-"""Every part of what a script does has its place in the script: where it is used, and where it was written."""
+"""Every part of what a script does has its places in the script: of use, and of writing."""
 
 from __future__ import annotations
 
@@ -71,8 +71,8 @@ def test_arguments_of_a_function_lead_to_the_call() -> None:
 
 
 def test_a_here_document_keeps_its_places() -> None:
-    text = "P=99999\niptables-restore <<-E\n\t*filter\n\t-A INPUT -p tcp --dport $P -j ACCEPT\n\t-A NONE -j X\n\tCOMMIT\nE\n"
-    made = script(text.replace("\nE\n", "\n\tE\n"))
+    rules = "\t-A INPUT -p tcp --dport $P -j ACCEPT\n\t-A NONE -j X\n"
+    made = script(f"P=99999\niptables-restore <<-E\n\t*filter\n{rules}\tCOMMIT\n\tE\n")
     assert isinstance(made.actions[0], RestoreText)
     assert made.actions[0].text is not None
     assert made.actions[0].text.text.startswith("*filter\n-A INPUT")
@@ -82,8 +82,8 @@ def test_a_here_document_keeps_its_places() -> None:
 
 
 def test_nft_text_keeps_its_places() -> None:
-    text = "C='{ type filter hook input priority 0; }'\nnft add chain ip x y $C\nnft add rule ip x y tcp dport nosuch! accept\n"
-    made = script("nft add table ip x\n" + text)
+    chain = "C='{ type filter hook input priority 0; }'\nnft add chain ip x y $C\n"
+    made = script(f"nft add table ip x\n{chain}nft add rule ip x y tcp dport nosuch! accept\n")
     assert isinstance(made.actions[1], NftText)
     ruleset = made.actions[1].ruleset
     assert ruleset is not None
