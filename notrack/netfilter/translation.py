@@ -77,7 +77,9 @@ def _addresses(nat: Nat, host: Host, family: Family, hook: Hook) -> IntervalSet 
         return nat.addresses or None
     if nat.kind is NatKind.REDIRECT and hook is Hook.OUTPUT:
         return IntervalSet.single(LOOPBACK[family])
-    return host.addresses(family) or unicast(family)
+    own = host.addresses(family) or unicast(family)
+    # what leaves by lo may keep or get the loopback address
+    return own | IntervalSet.single(LOOPBACK[family]) if nat.kind is NatKind.MASQUERADE else own
 
 
 def unicast(family: Family) -> IntervalSet:

@@ -34,7 +34,7 @@ class Verdict:
 def judge(bench: Bench, case: Loadable, backend: str, probes: Sequence[Probe]) -> Verdict:
     """Ask both. Raises `Refused` where the kernel does not take the ruleset, `Unreadable` for the reader."""
     outcome = bench.run(case, backend, probes)
-    return compared(case, outcome, Oracle(lowered(case, backend)))
+    return compared(case, outcome, Oracle(lowered(case, backend), outcome.connections))
 
 
 def compared(case: Loadable, outcome: Outcome, oracle: Oracle) -> Verdict:
@@ -88,7 +88,7 @@ def _late_notrack(said: Expectation, seen: Observation) -> bool:
     """A NOTRACK or a zone behind connection tracking changes what was INVALID when it was watched."""
     results = [step.result for step in said.trace.steps] if said.trace else []
     late = {"untracked": "untracked", "new": "zone"}.get(said.state, "?")
-    return seen.state == "invalid" and any(late in result for result in results)
+    return seen.state in ("invalid", "untracked") and any(late in result for result in results)
 
 
 def _arrival_difference(said: Expectation, seen: Observation) -> str:

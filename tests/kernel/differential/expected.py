@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from notrack.netfilter.effects import Unsure
@@ -24,7 +24,7 @@ from notrack.ruleset.xtables import reader as xt_reader
 from notrack.text.diagnostic import Severity
 from notrack.text.source import Source
 from tests.kernel.differential import world
-from tests.kernel.differential.bench import Observation
+from tests.kernel.differential.bench import Connection, Observation
 from tests.kernel.differential.flows import (
     Flow,
     Flows,
@@ -90,9 +90,16 @@ def _demand(faults: Sequence[object]) -> None:
 class Oracle:
     """Asks the model about one packet after the other, and keeps the flows that follow from its answers."""
 
-    def __init__(self, rulesets: dict[int, Ruleset], host: Host = HOST) -> None:
+    def __init__(
+        self, rulesets: dict[int, Ruleset], connections: Iterable[Connection] = (), host: Host = HOST
+    ) -> None:
         self.rulesets = rulesets
         self.host = host
+        self.kernel = {
+            (one.family, one.proto, tuple_): (one.original, one.reply)
+            for one in connections
+            for tuple_ in (one.original, one.reply)
+        }
         self.flows = Flows()
         self.unsure: set[int] = set()  # numbers of probes whose flow is not judged
 
@@ -141,12 +148,18 @@ class Oracle:
         original = tuple_of(probe)
         flow = Flow(probe.family, probe.proto, original, answer_of(final, probe), zone)
         flow.stage = first_stage(probe.flags) if probe.proto == 6 else ""
-        if self.flows.collides(flow) or flow.original == flow.reply:
+        if self._collides(flow):
             self.flows.add(flow)
             return Expectation("unsure", "collides with another flow", trace=trace)
         if _confirmed(trace):
             self.flows.add(flow)
         return self._said(trace, probe)
+
+    def _collides(self, flow: Flow) -> bool:
+        """Whether another flow has one of its tuples: one that is known, or one of a packet not judged."""
+        theirs = [self.kernel.get((flow.family, flow.proto, one)) for one in (flow.original, flow.reply)]
+        strangers = [one for one in theirs if one not in (None, (flow.original, flow.reply))]
+        return bool(strangers) or self.flows.collides(flow) or flow.original == flow.reply
 
     def _later(self, probe: Probe, member: Membership, zone: int) -> Expectation:
         flow = member.flow

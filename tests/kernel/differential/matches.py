@@ -223,10 +223,13 @@ def length(rng: random.Random) -> Part:
     )
 
 
-def ttl(rng: random.Random, family: int) -> Part:
-    """A comparison of the TTL or hop limit: packets have 64, and 63 once they are forwarded."""
+def ttl(rng: random.Random, family: int, hook: str) -> Part:
+    """A comparison of the TTL or hop limit, where the packet has the one that it came with.
+
+    From FORWARD on it is one less, which the model leaves out: there no comparison may hang on it.
+    """
     word, sign = rng.choice((("lt", "<"), ("gt", ">"), ("eq", "==")))
-    value = rng.choice((10, 63, 64, 65))
+    value = rng.choice((10, 63, 64, 65) if hook in ("prerouting", "input", "output") else (30, 100))
     if family == 4:
         return Part(f"-m ttl --ttl-{word} {value}", f"ip ttl {sign} {value}")
     return Part(f"-m hl --hl-{word} {value}", f"ip6 hoplimit {sign} {value}")
@@ -258,7 +261,7 @@ def extra(rng: random.Random, family: int, hook: str, tracking: float) -> Part:
         (1.5, lambda: mark(rng)),
         (1.5, lambda: kind(rng, family)),
         (0.4, lambda: length(rng)),
-        (0.4, lambda: ttl(rng, family)),
+        (0.4, lambda: ttl(rng, family, hook)),
         (0.4, lambda: dscp(rng, family)),
         (3 * tracking, lambda: state(rng)),
         (0.6 * tracking, lambda: direction(rng)),

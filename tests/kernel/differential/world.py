@@ -24,6 +24,7 @@ SIDES = {"client": WAN, "server": LAN}
 LOOPBACK = {4: "127.0.0.1", 6: "::1"}
 GROUPS = {4: "224.0.0.1", 6: "ff02::1"}
 BROADCAST = "192.0.2.255"
+LINK_LOCAL = {"eth0": "fe80::ff:fe00:1/64", "eth1": "fe80::ff:fe00:101/64"}  # of the lab's link addresses
 PORTS = (22, 53, 80, 443, 1500, 8080)
 OTHER_PROTOCOLS = (112, 253)
 
@@ -36,7 +37,7 @@ def build() -> Lab:
 def facts() -> Host:
     """What the host under test is, as the model is told."""
     interfaces = [
-        HostInterface(side.device, tuple(ipaddress.ip_interface(text) for text in side.host))
+        HostInterface(side.device, tuple(map(ipaddress.ip_interface, (*side.host, LINK_LOCAL[side.device]))))
         for side in (WAN, LAN)
     ]
     return Host(
