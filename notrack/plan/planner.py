@@ -27,7 +27,7 @@ from notrack.plan.paths import flows
 from notrack.plan.raw import helper_legs, raw_legs
 from notrack.plan.translation import SMALLEST_RANGE, Translation, apart, port_range, translations
 from notrack.plan.words import family_word
-from notrack.site.model import Client, Default, Publish, Redirect, Site, SourceTranslation, Tracking
+from notrack.site.model import Client, Default, Site, SourceTranslation, Tracking
 from notrack.text.diagnostic import Diagnostic, Rejected, Related, Severity
 
 
@@ -231,7 +231,3 @@ def _warnings(site: Site) -> Iterator[Diagnostic]:
                     declaration.origin.span,
                     help="say `untracked`, or declare a peer at that group",
                 )
-
-
-def is_translation(flow: Flow) -> bool:
-    return isinstance(flow.declaration, SourceTranslation | Publish | Redirect)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from notrack.packets.address import Family
 from notrack.ruleset import core
 from notrack.ruleset.nft import tree as nft
-from notrack.ruleset.recognition import RULES, Format, families, recognised
+from notrack.ruleset.recognition import Format, families, recognised
 from notrack.ruleset.xtables import tree as xtables
 from notrack.text.diagnostic import Diagnostic, Severity
 from notrack.text.source import Source
@@ -16,7 +17,10 @@ from notrack.text.source import Source
 Include = Callable[[str], tuple[Source, ...] | None]
 """The sources that an `include` of nft names, in order; None where there is no such file."""
 
-Tree = xtables.Ruleset | nft.Ruleset
+if TYPE_CHECKING:
+    from notrack.ruleset.shell.actions import Script
+
+    Tree = xtables.Ruleset | nft.Ruleset | Script
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +82,8 @@ def document(source: Source, family: Family | None = None, include: Include | No
             "rules begin with `*filter` or `table`",
         )
         return _unread(source, None, message, hint)
-    if form in RULES:
-        return _unread(source, form, "this is a shell script, whose commands are not read yet", None)
+    if form is Format.SHELL:
+        return _shell(source, include)
     return _unread(source, form, f"this holds no rules: it looks like a file of the kind {form.value}", None)
 
 
@@ -111,6 +115,13 @@ def _nft(source: Source, form: Format, include: Include | None) -> Document:
     return Document(source, form, tree, (), diagnostics)
 
 
+def _shell(source: Source, include: Include | None) -> Document:
+    from notrack.ruleset.shell.reader import read_started
+
+    script = read_started(source, include)
+    return Document(source, Format.SHELL, script, (), script.diagnostics)
+
+
 def in_force(documents: Sequence[Document]) -> tuple[core.Ruleset, tuple[Diagnostic, ...]]:
     """What documents, loaded one after another, put in force."""
     from notrack.ruleset.xtables.lower import lower
@@ -137,4 +148,10 @@ def in_force(documents: Sequence[Document]) -> tuple[core.Ruleset, tuple[Diagnos
 
         ruleset, diagnostics = lowered(nft.Ruleset(tuple(commands)))
         made, told = made + ruleset, told + diagnostics
+    for found in documents:
+        if found.format is Format.SHELL and found.tree is not None:
+            from notrack.ruleset.shell.rulesets import lowered as shell_lowered
+
+            ruleset, diagnostics = shell_lowered(found.tree)  # type: ignore[arg-type]
+            made, told = made + ruleset, told + diagnostics
     return made, tuple(dict.fromkeys(told))

@@ -170,6 +170,11 @@ class Sides:
 def device_slip(name: str) -> Slip | None:
     """What is wrong with the name of a device or a pattern such as `wg*`, if anything."""
     stem = name.removesuffix("*")
+    if "@" in name:
+        stem = name.partition("@")[0]
+        return Slip(f"`{name}` is a device and what it stands on", f"the device itself is called `{stem}`")
+    if "," in name:
+        return Slip(f"`{name}` is several devices", "each in quotes of its own, with a comma between")
     if not name:
         return Slip("the name of a device is empty", "write it as in `eth0`")
     if not stem:

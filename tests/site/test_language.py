@@ -257,7 +257,7 @@ class TestInterfaces:
         assert isinstance(found, Service)
         assert found.devices == ("eth1", "wg*", "eth0")
 
-    @pytest.mark.parametrize("device", ["eth0.100", "br_lan", "tun@x", "enp3s0f0np0", "Ethernet"])
+    @pytest.mark.parametrize("device", ["eth0.100", "br_lan", "enp3s0f0np0", "Ethernet"])
     def test_device_names(self, device: str) -> None:
         assert site(f"interface i = {device}\nservice x tcp 80 on i").interfaces[0].devices == (device,)
 
