@@ -6,7 +6,7 @@ import enum
 import re
 
 from notrack.packets.address import Family
-from notrack.ruleset.xtables.reader import guessed
+from notrack.ruleset.xtables.family import guessed
 
 
 class Format(enum.Enum):

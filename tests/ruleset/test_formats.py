@@ -151,3 +151,17 @@ def test_lines_for_both_families() -> None:
     made = read_any(Source("both", text)).ruleset
     counts = [len(table.chain("INPUT").rules) for table in made.tables]  # type: ignore[union-attr]
     assert counts == [2, 2]
+
+
+def test_a_shell_script_is_read_like_any_other_rules() -> None:
+    script = Source(
+        "firewall.sh",
+        "#!/bin/sh\nIPT=/sbin/iptables\n$IPT -P INPUT DROP\nfor p in 22 80; do\n"
+        "  $IPT -A INPUT -p tcp --dport $p -j ACCEPT\ndone\n",
+    )
+    reading = read_any(script)
+    assert not reading.refused
+    (table,) = [table for table in reading.ruleset.tables if table.name == "filter"]
+    chain = table.chain("INPUT")
+    assert chain is not None and len(chain.rules) == 2
+    assert all(rule.origin.span is not None and rule.origin.span.line == 5 for rule in chain.rules)
