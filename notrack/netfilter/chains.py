@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from notrack.netfilter.effects import NONE, Effects, Track, Unsure, behind, mark_bits
 from notrack.netfilter.guards import answered, guard_set
 from notrack.netfilter.host import Host
-from notrack.netfilter.translation import nat_choices, nat_effects
+from notrack.netfilter.translation import nat_choices, nat_effects, unchanging, without_status
 from notrack.packets import questions
 from notrack.packets.diagram import EMPTY, FULL, allow_frames
 from notrack.packets.fields import MIRROR, Field, State
@@ -278,10 +278,22 @@ class Chains:
         parts: list[Function] = []
         for side, interface, effects in nat_choices(nat, self.host, family, self.hook):
             seen = MIRROR[side] if self.answers else side
-            there = self.space.among(seen, interface)
-            parts.append(algebra.constant(Outcome(End.ACCEPT, self._facing(effects)), there))
-        general = nat_effects(nat, self.host, family, self.hook)
-        return algebra.compose_all([*parts, algebra.constant(Outcome(End.ACCEPT, self._facing(general)))])
+            parts += self._translated(effects, self.space.among(seen, interface))
+        parts += self._translated(nat_effects(nat, self.host, family, self.hook), FULL)
+        return algebra.compose_all(parts)
+
+    def _translated(self, effects: Effects, where: int) -> list[Function]:
+        """A translation of the packets of a set; those that have the new values already are not marked."""
+        algebra, space = self.algebra, self.space
+        made = []
+        same = unchanging(effects)
+        if same is not None:
+            facing = {MIRROR.get(field, field) if self.answers else field: same[field] for field in same}
+            already = space.cube({field: IntervalSet.single(value) for field, value in facing.items()})
+            kept = Outcome(End.ACCEPT, self._facing(without_status(effects)))
+            made.append(algebra.constant(kept, space.meet(where, already)))
+        made.append(algebra.constant(Outcome(End.ACCEPT, self._facing(effects)), where))
+        return made
 
     def _facing(self, effects: Effects) -> Effects:
         return effects.mirrored() if self.answers else effects

@@ -69,6 +69,25 @@ def nat_effects(nat: Nat, host: Host, family: Family, hook: Hook) -> Effects:
     return Effects(fields=fields, source_nat=nat if source else None, destination_nat=None if source else nat)
 
 
+def unchanging(effects: Effects) -> dict[Field, int] | None:
+    """The values with which a packet has already what a translation would give it; None where it is not told.
+
+    Such a packet has its entry, but the entry is none of a translation: neither `ctstate SNAT` nor `ct status
+    snat` match (the kernel's nf_nat_setup_info compares the tuples).
+    """
+    changes = [(field, change) for field, change in effects.fields if field not in _MARKS]
+    if not changes or any(isinstance(change, Unsure) for _, change in changes):
+        return None
+    return {field: change for field, change in changes if isinstance(change, int) and field not in _KINDS}
+
+
+def without_status(effects: Effects) -> Effects:
+    """A translation's effects on a packet that it does not change."""
+    return replace(effects, fields=tuple(item for item in effects.fields if item[0] not in _MARKS))
+
+
+_MARKS = (Field.CT_SNAT, Field.CT_DNAT)
+_KINDS = (Field.SOURCE_TYPE, Field.DESTINATION_TYPE)
 _ORDER = {field: i for i, field in enumerate(Field)}
 
 

@@ -10,7 +10,7 @@ from notrack.netfilter.chains import End, field_effects, mark_effects, unknown_f
 from notrack.netfilter.effects import NONE, Effects, Track, Unsure, UnsureBit, changed
 from notrack.netfilter.guards import holds
 from notrack.netfilter.host import UNKNOWN_HOST, Host, address_types, group_addresses
-from notrack.netfilter.translation import nat_choices, nat_effects
+from notrack.netfilter.translation import nat_choices, nat_effects, unchanging, without_status
 from notrack.netfilter.ways import STAGES, Mounted, Stage, Way
 from notrack.packets.address import Family
 from notrack.packets.diagram import allow_frames
@@ -175,6 +175,13 @@ class _Walk:
         return f"{word} {action.chain}", end
 
     def translation(self, nat: Nat, hook: Hook) -> Effects:
+        effects = self.chosen(nat, hook)
+        same = unchanging(effects)
+        if same is not None and all(self.values[field] == value for field, value in same.items()):
+            return without_status(effects)
+        return effects
+
+    def chosen(self, nat: Nat, hook: Hook) -> Effects:
         for side, interface, effects in nat_choices(nat, self.host, self.family, hook):
             if self.values[side] == interface:
                 return effects

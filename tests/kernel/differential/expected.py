@@ -128,9 +128,12 @@ class Oracle:
         # What the rules do before connection tracking, as nothing behind it shows: a later NOTRACK or zone is
         # without effect on a packet that has an entry, and translations are not asked.
         early = self._walked(probe, rules, state=State.ESTABLISHED, guess=True)
-        if early.state is State.UNTRACKED or _ended_early(early):
-            return self._said(self._walked(probe, rules), probe)
         zone = _zone(early)
+        if early.state is State.UNTRACKED or _ended_early(early):
+            member = self.flows.member(probe, zone)
+            if early.verdict == "reject" and probe.proto == 6 and member is not None:
+                member.flow.certain = False  # the kernel's reset, tracked, ends the flow
+            return self._said(self._walked(probe, rules), probe)
         if probe.is_error:
             return self._error(probe, zone)
         member = self.flows.member(probe, zone)
