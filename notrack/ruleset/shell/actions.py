@@ -15,12 +15,14 @@ from notrack.text.source import Source, Span
 @dataclass(frozen=True, slots=True)
 class Condition:
     """Something that decides whether commands run. With `action` it is the success of that action, which
-    may be known once the state of the tables is; without, the text of the script does not tell it."""
+    may be known once the state of the tables is; without, the text of the script does not tell it. With
+    `all_of` it holds if all of these do."""
 
-    number: int
-    text: str
+    number: int  # no two conditions of a script have the same
+    text: str = field(compare=False)
     span: Span = field(repr=False, compare=False)
-    action: int | None = None
+    action: int | None = field(default=None, compare=False)
+    all_of: tuple[Guard, ...] = field(default=(), repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Final
 
 from notrack.ruleset.shell.conditions import bracket
 from notrack.ruleset.shell.derived import Field, Piece, Pieces
+from notrack.ruleset.shell.expansion import MANY
 from notrack.ruleset.shell.interpreter import Interpreter
-from notrack.ruleset.shell.state import Status, Variable, unknown
+from notrack.ruleset.shell.state import Status, Variable, in_arithmetic, unknown
 from notrack.text.diagnostic import Severity
 from notrack.text.source import Span
 
 Builtin = Callable[[Interpreter, list[Field], Span], Status]
+_INTEGER: Final = re.compile(r"-?[0-9]{1,9}")
 _ESCAPES: Final = {"n": "\n", "t": "\t", "\\": "\\", '"': '"'}
 
 
@@ -69,6 +72,9 @@ def _shift(shell: Interpreter, fields: list[Field], span: Span) -> Status:
     if count is None or not count.isdecimal() or parameters is None or len(count) > 6:
         shell.state.parameters = None
         return True
+    if any(field.splits for field in parameters[: int(count)]):
+        shell.state.parameters = None
+        return True
     if int(count) > len(parameters):
         return False
     shell.state.parameters = parameters[int(count) :]
@@ -94,8 +100,9 @@ def _read(shell: Interpreter, fields: list[Field], span: Span) -> Status:
     """`read` and its kind: what they set is not known."""
     shell.report(f"not evaluated: what `{fields[0].text}` reads", span)
     for field in fields[1:]:
-        if field.literal and not field.text.startswith("-"):
-            shell.state.variables[field.text] = unknown(field.text, span)
+        names = in_arithmetic(field.text) if fields[0].text == "let" else {field.literal or ""}
+        for name in names - {""}:
+            shell.state.variables[name] = unknown(name, span)
     return shell.undecided(span)
 
 
@@ -220,7 +227,27 @@ def _which(shell: Interpreter, fields: list[Field], span: Span) -> Status:
         return _not_evaluated(shell, fields, span)
     name = names[0]
     shell.emit((*name.pieces, Piece("\n", span)), span)
-    return shell.undecided(span)
+    if shell.capture is None:
+        return shell.undecided(span)
+    shell.report(f"`{name.text}` is taken to be installed", span)
+    return True
+
+
+def _seq(shell: Interpreter, fields: list[Field], span: Span) -> Status:
+    """`seq LAST`, `seq FIRST LAST`, `seq FIRST STEP LAST` of whole numbers."""
+    words = [field.literal or "" for field in fields[1:]]
+    if not 1 <= len(words) <= 3 or not all(_INTEGER.fullmatch(word) for word in words):
+        shell.emit(None, span)
+        return True
+    numbers = [int(word) for word in words]
+    first = numbers[0] if len(numbers) > 1 else 1
+    step = numbers[1] if len(numbers) > 2 else 1
+    last = numbers[-1] + (1 if step > 0 else -1)
+    if step == 0 or abs(last - first) // abs(step) > MANY:
+        shell.emit(None, span)
+        return True
+    shell.emit(tuple(Piece(f"{number}\n", span) for number in range(first, last, step)), span)
+    return True
 
 
 BUILTINS: Final[dict[str, Builtin]] = {
@@ -238,6 +265,7 @@ BUILTINS: Final[dict[str, Builtin]] = {
     "echo": _echo,
     "printf": _printf,
     "cat": _cat,
+    "seq": _seq,
     "tee": _tee,
     **dict.fromkeys(("which", "type"), _which),
 }
@@ -245,7 +273,7 @@ BUILTINS: Final[dict[str, Builtin]] = {
 _QUIET = """
     awk basename cd chmod chown cp cut date dirname egrep expr find fgrep grep head hostname id install
     kill ln logger ls lsmod mkdir mktemp mv ps pwd rm rmdir sed sleep sort stty tail touch tput tr tty uname
-    uniq wc wget curl dig getent ping readlink realpath seq stat sync clear diff file md5sum who whoami
+    uniq wc wget curl dig getent ping readlink realpath stat sync clear diff file md5sum who whoami
     log_begin_msg log_end_msg log_daemon_msg log_failure_msg log_success_msg log_warning_msg log_action_msg
     log_progress_msg log_action_begin_msg log_action_end_msg success failure action popd pushd
 """

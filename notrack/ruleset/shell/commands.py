@@ -70,7 +70,7 @@ class Firewall:
     def _bare(self, shell: Interpreter, fields: list[Field], span: Span) -> Status:
         name = _name(fields[0])
         if name is None:
-            shell.say(Severity.WARNING, f"not evaluated: which command `{fields[0].text}` is", span)
+            shell.say(Severity.WARNING, f"not evaluated: which command `{fields[0].span.text[:60]}` is", span)
             shell.emit(None, span)
             return shell.undecided(span)
         if name in BUILTINS:

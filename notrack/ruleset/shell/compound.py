@@ -7,11 +7,11 @@ from typing import Final
 
 from notrack.ruleset.shell import tree as t
 from notrack.ruleset.shell.actions import Guard
-from notrack.ruleset.shell.conditions import matches
 from notrack.ruleset.shell.derived import Field
 from notrack.ruleset.shell.expansion import has_pattern
 from notrack.ruleset.shell.flow import Frame, Leave
 from notrack.ruleset.shell.ground import DEEPEST, Ground, Way, short
+from notrack.ruleset.shell.patterns import matches
 from notrack.ruleset.shell.state import Status, Variable, assigned, unknown
 from notrack.text.diagnostic import Severity
 from notrack.text.source import Span

@@ -82,9 +82,10 @@ class CompoundParser(SimpleParser):
         self._take("for", "select")
         self.skip_blank()
         if self.at("(("):
-            self._balanced(2, 2, "arithmetic")
+            place = self._balanced(2, 2, "arithmetic").span
+            count = AndOr(Pipeline((Opaque("arithmetic", place),), place), place)
             body = self._do()
-            return Loop(_unknown_condition(self, start), body, self.span(start), False, self._redirections())
+            return Loop(Sequence((count,)), body, self.span(start), False, self._redirections())
         name = self.match(_NAME)
         if name is None:
             raise Fault("`for` needs the name of a variable", self.here())
@@ -210,10 +211,6 @@ class CompoundParser(SimpleParser):
                 text = self.text[begin : self.position]
                 word = Word((Literal(text, self.span(begin)),), self.span(begin))
             words.append(word)
-
-
-def _unknown_condition(parser: CompoundParser, start: int) -> Sequence:
-    return Sequence((parser._opaque(start),))
 
 
 COMPOUND: Final[dict[str, Callable[[CompoundParser, int], Command]]] = {

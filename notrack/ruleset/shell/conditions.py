@@ -1,8 +1,7 @@
-"""Conditions that the text alone decides: `[ "$X" = yes ]`, `[ -z "$Y" ]`, patterns of `case`."""
+"""Conditions that the text alone decides: `[ "$X" = yes ]`, `[ -z "$Y" ]`."""
 
 from __future__ import annotations
 
-import fnmatch
 import re
 from typing import Final
 
@@ -103,12 +102,3 @@ def _status_is(operator: str | None, number: str | None, last: Status) -> Status
     if operator in ("-ne", "!=", "-gt"):
         return (not last) if isinstance(last, bool) else last.inverse
     return None
-
-
-def matches(text: str | None, pattern: str | None, wild: bool) -> bool | None:
-    """Whether a text fits a pattern of `case`; None if either is not known."""
-    if text is None or pattern is None:
-        return None
-    if len(text) > 4096 or len(pattern) > 256 or pattern.count("*") > 8:
-        return None
-    return fnmatch.fnmatchcase(text, pattern) if wild else text == pattern

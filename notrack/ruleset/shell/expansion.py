@@ -9,7 +9,8 @@ from typing import Final, Protocol
 
 from notrack.ruleset.shell import tree as t
 from notrack.ruleset.shell.derived import LONGEST, Field, Piece, Pieces
-from notrack.ruleset.shell.state import State, Variable
+from notrack.ruleset.shell.patterns import trimmed
+from notrack.ruleset.shell.state import State, Variable, in_arithmetic, unknown
 from notrack.text.source import Span
 
 _BRACES: Final = re.compile(r"(.*?)\{([^{}]*)\}(.*)", re.DOTALL)
@@ -145,6 +146,8 @@ class Expander:
                         yield Piece("", span), True
                 case t.Unreadable(what=what, span=span, quoted=quoted):
                     self.shell.report(f"not evaluated: {what}", span)
+                    for name in in_arithmetic(span.text) if what == "arithmetic" else ():
+                        self.shell.state.variables[name] = unknown(name, span)
                     yield Piece(span.text, span, known=False), quoted
 
     def _parameter(self, part: t.Parameter) -> Iterator[Run]:
@@ -206,6 +209,9 @@ class Expander:
             return _unknown(part), True
         if parameters is None:
             return None, False
+        splitting = [number for number, field in enumerate(parameters, 1) if field.splits]
+        if splitting and (part.name == "#" or (part.name.isdigit() and int(part.name[:6]) > splitting[0])):
+            return _unknown(part), True
         if part.name == "#":
             return (Piece(str(len(parameters)), part.span),), True
         if not part.name.isdigit():
@@ -219,9 +225,8 @@ class Expander:
         """`${name:-word}` and its kind."""
         operation = part.operation or ""
         sign = operation[-1:]
-        if sign not in "-=+?" or operation == "other":
-            self.shell.report(f"not evaluated: `{part.span.text}`", part.span)
-            yield Piece(part.span.text, part.span, known=False, splits=True), part.quoted
+        if sign not in "-=+?":
+            yield from self._changed(part, value)
             return
         if value is not None and not all(piece.known for piece in value):
             yield _unknown(part)[0], part.quoted
@@ -244,6 +249,18 @@ class Expander:
             if sign == "=":
                 self.shell.state.variables[part.name] = Variable(self.pieces(part.word))
             yield from self._inner(part, part.word)
+
+    def _changed(self, part: t.Parameter, value: Pieces | None) -> Iterator[Run]:
+        """`${name%pattern}`, `${name//text/text}` and their kind."""
+        pattern = self.single(part.word).literal if part.word is not None else None
+        if value is not None and pattern is not None and all(piece.known for piece in value):
+            text = trimmed("".join(piece.text for piece in value), part.operation or "", pattern)
+            if text is not None:
+                place = value[0].place if value else part.span
+                yield Piece(text, part.span, place), part.quoted
+                return
+        self.shell.report(f"not evaluated: `{part.span.text}`", part.span)
+        yield Piece(part.span.text, part.span, known=False, splits=True), part.quoted
 
     def _inner(self, part: t.Parameter, word: t.Word) -> Iterator[Run]:
         """The word in `${name:-word}`: it is split unless it is quoted, or all is."""

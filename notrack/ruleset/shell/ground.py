@@ -18,6 +18,7 @@ from notrack.text.diagnostic import Diagnostic, Severity
 from notrack.text.source import Source, Span
 
 ACTIONS: Final = 50_000
+CLOSED: Final = 4  # guards of one frame, before they become one
 DEEPEST: Final = 25  # commands and calls in one another
 Loader = Callable[[str], "tuple[Source, ...] | None"]
 Way = Callable[[], Status]
@@ -92,9 +93,9 @@ class Ground:
     def next_number(self) -> int:
         return len(self.actions)
 
-    def condition(self, span: Span, action: int | None = None) -> Condition:
+    def condition(self, span: Span, action: int | None = None, all_of: tuple[Guard, ...] = ()) -> Condition:
         self.conditions += 1
-        return Condition(self.conditions, " ".join(span.text.split())[:120], span, action)
+        return Condition(self.conditions, " ".join(span.text.split())[:120], span, action, all_of)
 
     def undecided(self, span: Span) -> Guard:
         """The success of something that the text does not tell."""
@@ -207,9 +208,11 @@ class Ground:
             self.assumed.add(extra[-1])
             self.say(Severity.INFO, "the script may end here; it is taken to go on", leave.span)
             return
-        guard = extra[0] if len(extra) == 1 else Guard(self.condition(leave.span))
+        guard = extra[0] if len(extra) == 1 else Guard(self.condition(leave.span, None, extra))
         closed = frame.round_closed if leave.kind == "continue" else frame.closed
         closed.append(guard.inverse)
+        if len(closed) > CLOSED:
+            closed[:] = [Guard(self.condition(leave.span, None, tuple(closed)))]
 
 
 def short(span: Span) -> str:

@@ -15,7 +15,7 @@ from notrack.ruleset.shell.flow import Frame, Leave
 from notrack.ruleset.shell.ground import DEEPEST, Loader, Way
 from notrack.ruleset.shell.parser import parse
 from notrack.ruleset.shell.simple_parser import DECLARATIONS
-from notrack.ruleset.shell.state import Status, Variable, unknown
+from notrack.ruleset.shell.state import Status, Variable, in_arithmetic, unknown
 from notrack.text.diagnostic import Severity
 from notrack.text.source import Span
 
@@ -195,6 +195,8 @@ class Interpreter(Compound):
             case t.Opaque():
                 if command.what == "arithmetic":
                     self.report("not evaluated: arithmetic", command.span)
+                    for name in in_arithmetic(command.span.text):
+                        self.state.variables[name] = unknown(name, command.span)
                 return self.undecided(command.span)
         raise AssertionError(command)
 
@@ -310,8 +312,6 @@ class Interpreter(Compound):
             return self.undecided(span)
         saved = self.state.parameters
         self.state.parameters = tuple(fields[1:])
-        if any(field.splits for field in fields[1:]):
-            self.state.parameters = None
         try:
             frame = Frame("function", len(self.branch), name=name)
             return self._framed(frame, lambda: self._command(function.body))

@@ -45,6 +45,7 @@ class Machine:
     closed: When = ()  # what must hold for the script to have come this far
     ended: bool = False
     _likeness: dict[Family, _Likeness] = field(default_factory=dict)
+    _known: dict[int, When | None] = field(default_factory=dict)
     _made: int = 0
 
     def run(self) -> None:
@@ -58,14 +59,31 @@ class Machine:
 
     def _when(self, guards: When) -> When | None:
         """The guards that are still open; None if one does not hold."""
-        left: list[Guard] = list(self.closed)
-        for guard in guards:
-            holds = self._holds(guard)
-            if holds is False:
-                return None
-            if holds is None and guard not in left:
-                left.append(guard)
-        return tuple(left)
+        open_ones = [self._open(guard) for guard in guards]
+        if None in open_ones:
+            return None
+        flat = [guard for one in open_ones if one is not None for guard in one]
+        return tuple(dict.fromkeys((*self.closed, *flat)))
+
+    def _open(self, guard: Guard) -> When | None:
+        """What of a guard is not decided: nothing if it holds, None if it does not."""
+        if guard.condition.all_of:
+            parts = self._parts(guard.condition)
+            if parts is None or not parts:
+                return () if (parts is None) is guard.negated else None
+            if not guard.negated:
+                return parts
+            return (parts[0].inverse,) if len(parts) == 1 else (guard,)
+        holds = self._holds(guard)
+        return (guard,) if holds is None else () if holds else None
+
+    def _parts(self, condition: Condition) -> When | None:
+        """The open parts of a condition that is several at once. Remembered: such conditions form chains."""
+        if condition.number not in self._known:
+            found = [self._open(part) for part in condition.all_of]
+            flat = tuple(dict.fromkeys(guard for one in found if one is not None for guard in one))
+            self._known[condition.number] = None if None in found else flat
+        return self._known[condition.number]
 
     def _holds(self, guard: Guard) -> Answer:
         action = guard.condition.action
@@ -81,7 +99,7 @@ class Machine:
             return (when[0].inverse,)
         self._made += 1
         first = when[0].condition
-        return (Guard(Condition(-self._made, f"all of it: {first.text}", first.span), True),)
+        return (Guard(Condition(-self._made, f"all of it: {first.text}", first.span, None, when), True),)
 
     def _act(self, action: Action, when: When) -> None:
         answer: Answer = None

@@ -13,7 +13,7 @@ _IN_QUOTES: Final = re.compile(r"""[^"\\$`]+""")
 _IN_BRACES: Final = re.compile(r"""[^}"'\\$`]+""")
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*|[0-9]|[@*#?$!-]", re.ASCII)
 _BRACED_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*|[0-9]+|[@*#?$!-]", re.ASCII)
-_OPERATION: Final = re.compile(r":?[-=+?]")
+_OPERATION: Final = re.compile(r":?[-=+?]|##?|%%?|//?")
 _ESCAPES: Final = {"n": "\n", "t": "\t", "r": "\r", "\\": "\\", "'": "'", '"': '"', "0": "\0"}
 
 

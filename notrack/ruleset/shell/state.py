@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -11,6 +12,8 @@ from notrack.ruleset.shell.actions import Guard
 from notrack.ruleset.shell.derived import Field, Piece, Pieces
 from notrack.text.source import Span
 
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
+_SETS = re.compile(r"\+\+|--|(?<![=!<>])=(?!=)")
 CHOICES = 8  # values of a variable that are told apart
 Status = bool | Guard
 
@@ -92,15 +95,23 @@ def assigned(node: object, functions: dict[str, t.Function | None]) -> set[str]:
                 names.add(name)
             case t.Parameter(name=name, operation=":=" | "="):
                 names.add(name)
+            case t.Opaque(what="arithmetic", span=span) | t.Unreadable(what="arithmetic", span=span):
+                names.update(in_arithmetic(span.text))
             case t.Simple(words=words) if words:
                 called = words[0].bare
                 if called in ("read", "getopts", "unset", "local", "export", "let", "mapfile"):
                     names.update(word.literal or "" for word in words[1:])
+                    names.update(*(in_arithmetic(word.span.text) for word in words[1:]))
                 if called in functions and called not in seen:
                     seen.add(called)
                     stack.append(functions[called])
         stack.extend(_children(item))
     return names
+
+
+def in_arithmetic(text: str) -> set[str]:
+    """The variables that arithmetic may set: those in it, if it sets any."""
+    return set(_NAME.findall(text)) if _SETS.search(text) else set()
 
 
 def _children(item: object) -> Iterator[object]:

@@ -27,7 +27,8 @@ class Literal:
 class Parameter:
     """`$name`, `${name}` or `${name OPERATION word}`; `index` is what stands in `${name[index]}`.
 
-    The operations that are understood are `:-`, `-`, `:=`, `=`, `:+`, `+`, `:?`, `?`; any other is kept.
+    The operations that are read are `:-`, `-`, `:=`, `=`, `:+`, `+`, `:?`, `?`, `#`, `##`, `%`, `%%`, `/` and
+    `//`; any other is `other`, without a word.
     """
 
     name: str

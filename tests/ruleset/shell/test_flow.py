@@ -217,3 +217,19 @@ def test_sourced_files_run_in_this_shell() -> None:
     assert [
         place for message, place in messages(text) if message == "not evaluated: what '/etc/fw.conf' does"
     ]
+
+
+def test_ends_after_each_command_cost_little_and_are_decided() -> None:
+    text = 'ipt() { iptables "$@" || { echo failed; exit 1; }; }\n'
+    text += "".join(f"ipt -A INPUT -p tcp --dport {port}\n" for port in range(1, 400))
+    assert ports(text) == [str(port) for port in range(1, 400)]
+    assert max(len(action.when) for action in script(text).actions) < 10
+    broken = text + "ipt -A nosuch\nipt -A INPUT -p tcp --dport 500\n"
+    assert ports(broken)[-1] == "399"
+
+
+def test_an_end_inside_an_unknown_way_leaves_the_rest_open() -> None:
+    text = f"if foo; then {RULE} 1 || exit 1; fi\n{RULE} 2\n"
+    assert marks(text) == ["1 --if foo", "2"]
+    broken = text.replace(f"{RULE} 1 ||", "iptables -A nosuch ||")
+    assert marks(broken) == ["2 ! --if foo"]

@@ -47,6 +47,8 @@ WORDS = {
     "locals": "X=1; f() { local X=2; Y=3; show $X; }; f; show $X $Y",
     "for one function": "f() { show $X; }; X=1; X=2 f; show $X",
     "subshell": "X=1; (X=2; show $X); show $X",
+    "trimmed": 'X=a.b.c; show ${X%.*} ${X%%.*} ${X#*.} ${X##*.} "${X#z}" ${X%?}',
+    "counted": "show $(seq 3) $(seq 2 4) $(seq 5 -2 1)",
     "printf": 'show "$(printf "%s-%s\\n" a b c)"',
     "a lone dollar": 'show $ "a$" $. ',
 }
@@ -94,7 +96,7 @@ def test_the_command_may_be_found_by_which() -> None:
 
 
 @pytest.mark.parametrize(
-    "word", ["$(date +%s)", "$((1+1))", "${X%%.*}", "$NOBODY_SETS_THIS", "$!", "${#X}", "$(iptables-save)"]
+    "word", ["$(date +%s)", "$((1+1))", "${X^^}", "$NOBODY_SETS_THIS", "$!", "${#X}", "$(iptables-save)"]
 )
 def test_what_is_not_known_is_said_and_kept(word: str) -> None:
     text = f"X=1.2\niptables -A INPUT -p tcp --dport {word} -j ACCEPT\n"
@@ -114,3 +116,30 @@ def test_carriage_returns_are_told_once() -> None:
     text = "iptables -A INPUT -p tcp --dport 22 \\\r\n -j ACCEPT\r\niptables -A INPUT\r\n"
     assert ports(text.replace("iptables -A INPUT\r\n", "")) == ["22"]
     assert sum("carriage return" in message for message, _ in messages(text)) == 1
+
+
+def test_bash_alone_replaces_text() -> None:
+    text = "P=1,2,3\nfor p in ${P//,/ } ${P/,*/x}; do iptables -A INPUT -p tcp --dport $p; done\n"
+    assert ports("#!/bin/bash\n" + text)[:3] == ["1", "2", "3"]
+
+
+def test_arithmetic_that_sets_a_variable_makes_it_unknown() -> None:
+    for setting in (
+        "((i++))",
+        "i=$((i+1))",
+        ": $((i = 3))",
+        "let i=i+1",
+        "for ((i=0; i<2; i++)); do :; done",
+    ):
+        (line,) = rules(f"#!/bin/bash\ni=1\n{setting}\niptables -A INPUT -p tcp --dport $i\n")
+        assert "-m shell" in line, setting
+    assert ports("#!/bin/bash\ni=1\n((i == 2))\niptables -A INPUT -p tcp --dport $i\n") == ["1"]
+    loop = "#!/bin/bash\ni=7\nfor ((i=0; i<2; i++)); do iptables -A INPUT -p tcp --dport $i; done\n"
+    assert "-m shell" in rules(loop)[0]
+
+
+def test_an_argument_of_unknown_words_hides_only_those_behind_it() -> None:
+    text = "f() { iptables -A $1 -p tcp --dport $2 -j $3; }\nf INPUT $PORTS DROP\n"
+    (line,) = rules(text)
+    assert line.startswith("-A INPUT -p tcp -m tcp -m shell --dport $PORTS")
+    assert line.endswith("-j $3")
