@@ -9,6 +9,7 @@ import pytest
 from tests.kernel.conftest import demand_lab
 from tests.kernel.differential.bench import Bench
 from tests.kernel.differential.runs import run
+from tests.kernel.differential.twins import compare
 
 pytestmark = pytest.mark.kernel
 SEED, RULESETS, PACKETS = 3, 100, 5000
@@ -30,3 +31,9 @@ def test_the_model_agrees_with_the_kernel(bench: Bench, part: int) -> None:
     assert min(kernel.values()) > 10 and len(kernel) == 3, "packets arrive, are dropped and are rejected"
     assert result.tally["unsure"] < result.tally["sent"] / 10
     assert result.refused <= result.rulesets / 10
+
+
+def test_trace_and_sets_agree_about_the_same_packets() -> None:
+    result = compare(SEED, 1000)
+    assert result.packets >= 1000 and result.rulesets > 5
+    assert result.differences == []

@@ -207,7 +207,7 @@ class Oracle:
     ) -> Trace:
         """The trace along the way that the packet really takes, translated or not; `guess`: along the first."""
         problem: Undetermined | None = None
-        for way, out in _ways(probe):
+        for way, out in ways(probe):
             packet = replace(as_packet(probe), state=state, reply=reply, out_interface=out, fragment=fragment)
             try:
                 trace = walk(rules, packet, host or self.host, way=way)
@@ -265,7 +265,7 @@ class Oracle:
         return replace(said[0], mark=None)
 
 
-def _ways(probe: Probe) -> Iterator[tuple[Way, str | None]]:
+def ways(probe: Probe) -> Iterator[tuple[Way, str | None]]:
     """The ways that a packet may take, the likeliest first; what OUTPUT translates the model follows itself.
 
     A packet of the host's own that its translation sends out elsewhere is not judged: the hooks of its way see

@@ -1,0 +1,139 @@
+"""Long runs of the tests that draw their cases at random, with their results kept in docs/soak.md.
+
+    python -m tests.soak differential --seed 1 --rulesets 2000 --packets 100000
+    python -m tests.soak twins --seed 1 --packets 10000
+
+Without a name both run. A disagreement ends the run with status 1 and is printed with its seed, the smallest
+ruleset and packets that show it, what both sides say, and a test to keep. Needs root, as all tests with real
+packets do.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import platform
+import re
+import sys
+import time
+from pathlib import Path
+
+from tests.kernel.differential import twins
+from tests.kernel.differential.bench import Bench
+from tests.kernel.differential.runs import Result, run
+from tests.kernel.lab import missing
+
+PAGE = Path(__file__).resolve().parent.parent / "docs" / "soak.md"
+NAMES = ("differential", "twins")
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.soak", description=__doc__)
+    parser.add_argument("name", nargs="*", choices=[[], *NAMES], default=[], help="which; both without")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--rulesets", type=int, default=2000)
+    parser.add_argument("--packets", type=int, default=0, help="100000, twins: 10000")
+    parser.add_argument("--dry", action="store_true", help="leave docs/soak.md as it is")
+    options = parser.parse_args(argv)
+    reason = missing()
+    if reason:
+        print(f"soak: {reason}", file=sys.stderr)
+        return 2
+    failed = False
+    for name in options.name or NAMES:
+        lines, bad = _SOAKS[name](options)
+        failed |= bad
+        print("\n".join(lines))
+        if not options.dry and not bad:
+            write(name, lines)
+    return int(failed)
+
+
+def differential(options: argparse.Namespace) -> tuple[list[str], bool]:
+    """Kernel and model."""
+    with Bench() as bench:
+        result = run(bench, options.seed, options.rulesets, options.packets or 100_000, progress=_progress)
+    for report in result.reports:
+        print(f"\n{report}\n")
+    tally, count = result.tally, _count
+    kinds = ", ".join(f"{count(result.backends[name])} {name}" for name in sorted(result.backends))
+    states = ", ".join(
+        f"{count(tally[key])} {key.partition(' ')[2]}" for key in sorted(tally) if key.startswith("state ")
+    )
+    why = sorted(((n, key) for key, n in tally.items() if key.startswith("unsure: ")), reverse=True)[:6]
+    return [
+        *_head(options.seed, result.seconds),
+        f"- rulesets: {count(result.rulesets)} ({kinds}); {result.refused} more that the kernel refused",
+        f"- packets compared: {count(tally['compared'])} of {count(tally['sent'])} sent, "
+        f"{count(tally['follow-ups'])} of them later ones of a flow",
+        f"- the kernel let arrive {count(tally['kernel: arrived'])}, dropped {count(tally['kernel: dropped'])}, "
+        f"rejected {count(tally['kernel: rejected'])}; translated {count(tally['translated'])}",
+        f"- states seen: {states}",
+        f"- entries compared: {count(tally['entries'])}",
+        "- not judged: " + "; ".join(f"{count(n)} {key.partition(': ')[2]}" for n, key in why),
+        f"- disagreements: {len(result.reports)}",
+    ], bool(result.reports)
+
+
+def pairs(options: argparse.Namespace) -> tuple[list[str], bool]:
+    """Trace and sets."""
+    start = time.monotonic()
+    result = twins.compare(options.seed, options.packets or 10_000)
+    found = result.differences or []
+    print("\n".join(found[:10]))
+    return [
+        *_head(options.seed, time.monotonic() - start),
+        f"- rulesets: {_count(result.rulesets)}",
+        f"- packets asked about: {_count(result.packets)}",
+        f"- disagreements: {len(found)}",
+    ], bool(found)
+
+
+_SOAKS = {"differential": differential, "twins": pairs}
+_TITLES = {
+    "differential": "The model and the kernel",
+    "twins": "Trace and sets",
+}
+_TEXTS = {
+    "differential": (
+        "Random rulesets for iptables-legacy, iptables-nft and nft, IPv4 and IPv6, and random packets from\n"
+        "both sides, from the host itself and over loopback, singly and in small conversations. Compared:\n"
+        "where each packet arrives or that it is dropped or rejected, its addresses and ports there, its\n"
+        "mark, its state, and the connection table at the end."
+    ),
+    "twins": "The two evaluations of the model, about the same rulesets and packets.",
+}
+
+
+def write(name: str, lines: list[str]) -> None:
+    """Put the result into the page, in the place of the last one."""
+    old = PAGE.read_text() if PAGE.exists() else ""
+    sections = dict(re.findall(r"^## (.*?)\n(.*?)(?=^## |\Z)", old, re.M | re.S))
+    sections[_TITLES[name]] = f"\n{_TEXTS[name]}\n\n" + "\n".join(lines) + "\n\n"
+    body = "".join(f"## {title}\n{sections[title]}" for title in _TITLES.values() if title in sections)
+    head = (
+        "# Soak\n\nThe last long runs of the random tests, as `python -m tests.soak` wrote them. The suite runs a\n"
+        "small part of each.\n\n"
+    )
+    PAGE.write_text(head + body.rstrip() + "\n")
+
+
+def _head(seed: int, seconds: float) -> list[str]:
+    today = datetime.datetime.now(tz=datetime.UTC).date().isoformat()
+    return [f"- {today}, Linux {platform.release()}, seed {seed}, {seconds:.0f} s"]
+
+
+def _count(number: int) -> str:
+    return f"{number:,}"
+
+
+def _progress(result: Result) -> None:
+    if result.rulesets % 100 == 0:
+        print(
+            f"{result.rulesets} rulesets, {result.tally['compared']} packets, {result.seconds:.0f} s",
+            file=sys.stderr,
+        )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
