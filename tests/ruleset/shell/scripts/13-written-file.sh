@@ -1,6 +1,6 @@
 #!/bin/sh
 # Writes a rules file, line by line, then loads it.
-F=/tmp/notrack-test-rules
+F=./written.rules
 cat > $F <<EOT
 *filter
 :INPUT DROP [0:0]
