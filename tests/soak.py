@@ -66,8 +66,9 @@ def differential(options: argparse.Namespace) -> tuple[list[str], bool]:
         f"- rulesets: {count(result.rulesets)} ({kinds}); {result.refused} more that the kernel refused",
         f"- packets compared: {count(tally['compared'])} of {count(tally['sent'])} sent, "
         f"{count(tally['follow-ups'])} of them later ones of a flow",
-        f"- the kernel let arrive {count(tally['kernel: arrived'])}, dropped {count(tally['kernel: dropped'])}, "
-        f"rejected {count(tally['kernel: rejected'])}; translated {count(tally['translated'])}",
+        f"- the kernel let arrive {count(tally['kernel: arrived'])}, "
+        f"dropped {count(tally['kernel: dropped'])}, rejected {count(tally['kernel: rejected'])}; "
+        f"translated {count(tally['translated'])}",
         f"- states seen: {states}",
         f"- entries compared: {count(tally['entries'])}",
         "- not judged: " + "; ".join(f"{count(n)} {key.partition(': ')[2]}" for n, key in why),
@@ -112,8 +113,8 @@ def write(name: str, lines: list[str]) -> None:
     sections[_TITLES[name]] = f"\n{_TEXTS[name]}\n\n" + "\n".join(lines) + "\n\n"
     body = "".join(f"## {title}\n{sections[title]}" for title in _TITLES.values() if title in sections)
     head = (
-        "# Soak\n\nThe last long runs of the random tests, as `python -m tests.soak` wrote them. The suite runs a\n"
-        "small part of each.\n\n"
+        "# Soak\n\nThe last long runs of the random tests, as `python -m tests.soak` wrote them. The suite\n"
+        "runs a small part of each.\n\n"
     )
     PAGE.write_text(head + body.rstrip() + "\n")
 

@@ -114,7 +114,32 @@ table ip mangle {
 }
 """
     probes = [
-        Probe(42, sender="host", proto=6, src="10.8.0.1", dst="198.51.100.7", sport=1500, dport=22, flags="RA"),
-        Probe(43, sender="host", proto=6, src="10.8.0.1", dst="198.51.100.7", sport=1501, dport=22, flags="S"),
+        Probe(
+            42, sender="host", proto=6, src="10.8.0.1", dst="198.51.100.7", sport=1500, dport=22, flags="RA"
+        ),
+        Probe(
+            43, sender="host", proto=6, src="10.8.0.1", dst="198.51.100.7", sport=1501, dport=22, flags="S"
+        ),
     ]
     agree(bench, "nft", {"nft": text}, probes)
+
+
+@pytest.mark.parametrize(
+    ("backend", "seen"), [("iptables-legacy", []), ("iptables-nft", [32, 64]), ("nft", [32, 64])]
+)
+def test_nft_takes_the_data_of_a_later_fragment_for_ports(
+    bench: Bench, backend: str, seen: list[int]
+) -> None:
+    """Without reassembly a port match of nft, and of iptables-nft, reads what a later fragment begins with.
+
+    The data of the probe begins with the octets of port 53759 in each fragment; legacy iptables sees no port.
+    """
+    texts = {
+        "v4": "*filter\n:FORWARD DROP [0:0]\n-A FORWARD -p udp --sport 53759 -j ACCEPT\nCOMMIT\n",
+        "nft": "table ip t {\n chain f {\n  type filter hook forward priority 0; policy drop;\n"
+        "  udp sport 53759 accept\n }\n}\n",
+    }
+    text = {"nft": texts["nft"]} if backend == "nft" else {"v4": texts["v4"]}
+    probe = Probe(1, src="192.0.2.1", dst="10.8.0.5", sport=22, dport=22, flags="", fragments=True)
+    outcome = bench.run(Written(text), backend, [probe])
+    assert [one.packet.offset for one in outcome.observations[0].arrivals] == seen

@@ -34,7 +34,8 @@ class Verdict:
 def judge(bench: Bench, case: Loadable, backend: str, probes: Sequence[Probe]) -> Verdict:
     """Ask both. Raises `Refused` where the kernel does not take the ruleset, `Unreadable` for the reader."""
     outcome = bench.run(case, backend, probes)
-    return compared(case, outcome, Oracle(lowered(case, backend), outcome.connections))
+    oracle = Oracle(lowered(case, backend), outcome.connections, legacy=backend == "iptables-legacy")
+    return compared(case, outcome, oracle)
 
 
 def compared(case: Loadable, outcome: Outcome, oracle: Oracle) -> Verdict:

@@ -6,6 +6,7 @@ hook of the host when the call returns, so a batch needs no waiting and keeps it
 
 from __future__ import annotations
 
+import contextlib
 import re
 import socket
 from collections.abc import Sequence
@@ -17,9 +18,10 @@ from tests.kernel.differential import world
 from tests.kernel.differential.nflog import SO_RCVBUFFORCE, WATCH, Logged, Reader, inside, state_watch
 from tests.kernel.differential.probes import Probe, number_in, octets, renumbered
 from tests.kernel.differential.shape import Loadable
-from tests.kernel.lab import Lab
 from tests.kernel.node import LabError, Node, link_address
 from tests.kernel.packet import Packet
+from tests.kernel.rules import restore
+from tests.kernel.ruletext import xt
 
 ETH_P_ALL, OUTGOING = 3, 4
 QUIET = """table inet quiet {
@@ -162,7 +164,7 @@ class Bench:
         for family, names in ((4, "ip_tables_names"), (6, "ip6_tables_names")):
             tables = self.lab.host.run("cat", f"/proc/self/net/{names}").out.split()
             if tables:
-                self.lab.load("iptables-legacy", **{f"v{family}": _empty(tables)})
+                restore(self.lab.host, "iptables-legacy", family, _empty(tables))
         for _ in range(1000):
             self._flush()
             held = self.lab.conntrack_count()  # a packet that waits for its neighbour may hold an entry
@@ -212,10 +214,8 @@ class Bench:
         family = data[0] >> 4
         dst = packet.parse(data).dst
         if sender == "host":
-            try:
+            with contextlib.suppress(OSError):  # dropped in OUTPUT: the sender is told so
                 self._stacks[family].sendto(data, (dst, 0))
-            except OSError:
-                pass  # dropped in OUTPUT: the sender is told so
             return
         node: Node = self.lab.client if sender == "client" else self.lab.server
         ethertype = 0x86DD if family == 6 else 0x0800
@@ -290,8 +290,6 @@ def _stack(kind: int) -> socket.socket:
 
 
 def _empty(tables: Sequence[str]) -> str:
-    from tests.kernel.ruletext import xt
-
     return xt(**dict.fromkeys(tables, ()))
 
 
@@ -323,15 +321,16 @@ def resolved(probe: Probe, found: dict[int, Observation]) -> Probe | None:
         kinds = {8: 0, 0: 8, 128: 129, 129: 128}
         return replace(back, icmp=(kinds[seen.icmp[0]], 0), sport=parent.probe.sport, dport=0, flags="")
     if seen.proto == packet.TCP:
-        return replace(back, **_continued(parent.probe, probe.number))
+        return _continued(back, parent.probe)
     return replace(back, flags="")
 
 
-def _continued(parent: Probe, number: int) -> dict[str, object]:
+def _continued(back: Probe, parent: Probe) -> Probe:
+    """The segment that continues a TCP conversation."""
     length = 24 + ("S" in parent.flags) + ("F" in parent.flags)
-    seq = parent.ack if "A" in parent.flags else number << 12
+    seq = parent.ack if "A" in parent.flags else back.number << 12
     flags = "SA" if parent.flags == "S" else "PA"
-    return {"flags": flags, "seq": seq, "ack": (parent.seq or parent.number << 12) + length}
+    return replace(back, flags=flags, seq=seq, ack=(parent.seq or parent.number << 12) + length)
 
 
 def reset_key(probe: Probe) -> int:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from notrack.netfilter.effects import Unsure
+from notrack.netfilter.guards import fields_of
 from notrack.netfilter.host import Host
 from notrack.netfilter.tracking import first_state, keepers, reassemblers
 from notrack.netfilter.walk import Trace, Undetermined, walk
@@ -91,10 +92,16 @@ class Oracle:
     """Asks the model about one packet after the other, and keeps the flows that follow from its answers."""
 
     def __init__(
-        self, rulesets: dict[int, Ruleset], connections: Iterable[Connection] = (), host: Host = HOST
+        self,
+        rulesets: dict[int, Ruleset],
+        connections: Iterable[Connection] = (),
+        host: Host = HOST,
+        *,
+        legacy: bool = False,
     ) -> None:
         self.rulesets = rulesets
         self.host = host
+        self.legacy = legacy
         self.kernel = {
             (one.family, one.proto, tuple_): (one.original, one.reply)
             for one in connections
@@ -205,7 +212,7 @@ class Oracle:
         fragment: Fragment = Fragment.WHOLE,
         guess: bool = False,
     ) -> Trace:
-        """The trace along the way that the packet really takes, translated or not; `guess`: along the first."""
+        """The trace along the way that the packet really takes, translated or not; `guess`: the first."""
         problem: Undetermined | None = None
         for way, out in ways(probe):
             packet = replace(as_packet(probe), state=state, reply=reply, out_interface=out, fragment=fragment)
@@ -220,7 +227,7 @@ class Oracle:
         raise problem or Undetermined("no way fits")
 
     def _settled(self, trace: Trace, probe: Probe, seen: Observation) -> Trace | Expectation:
-        """The trace with what the kernel chose among addresses and ports, or what is wrong with its choice."""
+        """The trace with what the kernel chose of addresses and ports, or what is wrong with its choice."""
         free = [(field, change) for field, change in trace.effects.fields if isinstance(change, Unsure)]
         if not free:
             return trace
@@ -252,8 +259,23 @@ class Oracle:
         rules, family = self.rulesets[probe.family], FAMILY[probe.family]
         return any(True for _ in keepers(rules, family)) or any(True for _ in reassemblers(rules, family))
 
+    def _asks_ports(self, family: int) -> bool:
+        ports = {Field.SOURCE_PORT, Field.DESTINATION_PORT}
+        rules = [
+            rule for table in self.rulesets[family].tables for chain in table.chains for rule in chain.rules
+        ]
+        return any(
+            fields_of(rule.guard) & ports or any(isinstance(part, core.Fact) for part in rule.guard)
+            for rule in rules
+        )
+
     def _pieces(self, probe: Probe) -> Expectation:
-        """Each piece goes its own way; delivered is what comes whole to the end."""
+        """Each piece goes its own way; delivered is what comes whole to the end.
+
+        nft takes what a later piece begins with for ports: what it does with one hangs on the data.
+        """
+        if not self.legacy and self._asks_ports(probe.family):
+            return Expectation("unsure", "later fragments in nft")
         traces = [
             self._walked(probe, self.rulesets[probe.family], fragment=kind)
             for kind in (Fragment.FIRST, Fragment.LATER)
@@ -268,8 +290,8 @@ class Oracle:
 def ways(probe: Probe) -> Iterator[tuple[Way, str | None]]:
     """The ways that a packet may take, the likeliest first; what OUTPUT translates the model follows itself.
 
-    A packet of the host's own that its translation sends out elsewhere is not judged: the hooks of its way see
-    two interfaces, of which the model knows one. Nor is one from loopback that leaves.
+    A packet of the host's own that its translation sends out elsewhere is not judged: the hooks of its way
+    see two interfaces, of which the model knows one. Nor is one from loopback that leaves.
     """
     local = world.is_own(probe.dst) or is_group(probe.dst)
     outs = [world.way_out(probe.dst)]
@@ -441,22 +463,22 @@ def as_of_flow(rules: Ruleset, flow: Flow, reply: bool) -> Ruleset:
 
 def _changes(before: Tuple, now: Tuple, end: int) -> tuple[core.Action, ...]:
     address, port = ENDS[end]
+    target, number = (now[1], now[3]) if end else (now[0], now[2])
+    old, old_number = (before[1], before[3]) if end else (before[0], before[2])
     made: list[core.Action] = []
-    if before[end] != now[end]:
-        made.append(SetField(address, _value(now[end])))
+    if old != target:
+        made.append(SetField(address, _value(target)))
         kind = Field.DESTINATION_TYPE if end else Field.SOURCE_TYPE
-        made.append(SetField(kind, AddressType.LOCAL if world.is_own(now[end]) else AddressType.UNICAST))
-    if before[2 + end] != now[2 + end]:
-        made.append(SetField(port, now[2 + end]))
+        made.append(SetField(kind, AddressType.LOCAL if world.is_own(target) else AddressType.UNICAST))
+    if old_number != number:
+        made.append(SetField(port, number))
     return tuple(made)
 
 
 def _status(flow: Flow) -> tuple[core.Action, ...]:
     original, reply = flow.original, flow.reply
     made: list[core.Action] = []
-    if (original[0], original[2]) != (reply[1], reply[3]) and flow.proto in (6, 17):
-        made.append(SetField(Field.CT_SNAT, 1))
-    elif original[0] != reply[1]:
+    if original[0] != reply[1] or (flow.proto in (6, 17) and original[2] != reply[3]):
         made.append(SetField(Field.CT_SNAT, 1))
     if original[1] != reply[0] or (flow.proto in (6, 17) and original[3] != reply[2]):
         made.append(SetField(Field.CT_DNAT, 1))

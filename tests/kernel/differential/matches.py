@@ -21,7 +21,8 @@ PREFIXES = {
     4: ("192.0.2.0/24", "10.8.0.0/24", "10.0.0.0/8", "198.51.100.0/24", "0.0.0.0/1", "192.0.2.80/31"),
     6: ("2001:db8::/32", "2001:db8:8::/64", "2001:db8:80::/64", "2001:db8:51::/48", "2000::/3"),
 }
-ICMP_TYPES = {4: ((8, "echo-request"), (0, "echo-reply"), (3, "destination-unreachable"), (11, "time-exceeded")),
+ICMP_TYPES = {4: ((8, "echo-request"), (0, "echo-reply"), (3, "destination-unreachable"),
+                  (11, "time-exceeded")),
               6: ((128, "echo-request"), (129, "echo-reply"), (1, "destination-unreachable"),
                   (2, "packet-too-big"), (3, "time-exceeded"))}  # fmt: skip
 STATES = ("NEW", "ESTABLISHED", "RELATED", "INVALID", "UNTRACKED")

@@ -1,8 +1,9 @@
 """What the kernel logs to user space, read without switching anything on.
 
-The host under test gets a table of its own that logs each packet at the very end of INPUT (where it is then dropped, so that no socket answers), at the very beginning of OUTPUT and at
-the very end of POSTROUTING. It is loaded before any other rule: the kernel puts what it confirms entries
-with, of the same priority, in front of it. Plain logging needs no connection tracking.
+The host under test gets a table of its own that logs each packet at the very end of INPUT (where it is then
+dropped, so that no socket answers), at the very beginning of OUTPUT and at the very end of POSTROUTING. It is
+loaded before any other rule: the kernel puts what it confirms entries with, of the same priority, in front
+of it. Plain logging needs no connection tracking.
 """
 
 from __future__ import annotations
@@ -25,7 +26,9 @@ table inet watch {
     drop
   }
   chain out { type filter hook output priority -2147483648; log group 5 queue-threshold 1 prefix "output"; }
-  chain left { type filter hook postrouting priority 2147483647; log group 5 queue-threshold 1 prefix "left"; }
+  chain left { type filter hook postrouting priority 2147483647
+    log group 5 queue-threshold 1 prefix "left"
+  }
 }
 """
 STATES = ("new", "established", "related", "invalid", "untracked")

@@ -57,8 +57,8 @@ class Sets:
             end = rng.choice(("dport", "sport"))
             elements = sorted({port(rng) for _ in range(3)})
             name = self._declare("set", "inet_service", elements)
-            head = "meta l4proto { tcp, udp } th" if th else ported
-            return Part(None, f"{head} {end} {sign}@{name}")
+            header = "meta l4proto { tcp, udp } th" if th else ported
+            return Part(None, f"{header} {end} {sign}@{name}")
         if choice == 3:
             elements = sorted({f"{a} . {port(rng)}" for a in self.addresses(family) for _ in range(2)})
             name = self._declare("set", f"{kind} . inet_service", elements)

@@ -82,10 +82,8 @@ def octets(probe: Probe) -> list[bytes]:
         made = packet.icmp(probe.src, probe.dst, *probe.icmp, rest)
     else:
         made = packet.raw(probe.src, probe.dst, probe.proto, bytes(8) + body)
-    made = shaped(made, probe)
-    if probe.fragments:
-        return packet.fragments(made, 32, ident=probe.number)
-    return [made]
+    pieces = packet.fragments(made, 32, ident=probe.number) if probe.fragments else [made]
+    return [shaped(piece, probe) for piece in pieces]
 
 
 def quoted(probe: Probe) -> bytes:

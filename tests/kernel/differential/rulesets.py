@@ -160,7 +160,7 @@ class _Writer:
             part = self.extra(family, hook, tracking, proto)
             parts.append(part)
             if part.xt is None and proto is None:
-                proto = next((word for word in ("tcp", "udp") if f"{word} " in part.nft or ""), proto)
+                proto = next((word for word in ("tcp", "udp") if f"{word} " in (part.nft or "")), proto)
         action, calls = self.action(hook, role, own, family, proto)
         return Rule(tuple(_once(parts)), action, calls)
 
@@ -193,7 +193,16 @@ class _Writer:
             return rng.choice(
                 (actions.set_mark(rng),) * 5 + (actions.set_field(rng, family), ACCEPT, RETURN, DROP)
             ), ()
-        plain = (ACCEPT, ACCEPT, ACCEPT, ACCEPT, DROP, RETURN, NOTHING, actions.set_mark(rng))
+        plain: tuple[Part, ...] = (
+            ACCEPT,
+            ACCEPT,
+            ACCEPT,
+            ACCEPT,
+            DROP,
+            RETURN,
+            NOTHING,
+            actions.set_mark(rng),
+        )
         if role == "nft":
             plain += (actions.NOTRACK, actions.NOTRACK, *self.sets_actions(family, proto))
             if hook in ("prerouting", "input", "forward", "output"):

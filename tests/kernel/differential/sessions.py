@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from tests.kernel.differential.probes import Probe, random_probes
@@ -59,7 +59,7 @@ def _smaller(one: Session) -> Iterator[Session]:
                 yield Session(case, one.backend, one.probes)
 
 
-def _fewer(probes: Sequence[Probe]) -> Iterator[tuple[Probe, ...]]:
+def _fewer(probes: tuple[Probe, ...]) -> Iterator[tuple[Probe, ...]]:
     """Fewer packets; nobody follows one that is gone."""
     size = len(probes) // 2
     while size >= 1:
@@ -67,8 +67,8 @@ def _fewer(probes: Sequence[Probe]) -> Iterator[tuple[Probe, ...]]:
             kept = probes[:start] + probes[start + size :]
             numbers = {probe.number for probe in kept}
             while any(probe.after not in (None, *numbers) for probe in kept):
-                kept = [probe for probe in kept if probe.after in (None, *numbers)]
+                kept = tuple(probe for probe in kept if probe.after in (None, *numbers))
                 numbers = {probe.number for probe in kept}
             if kept:
-                yield tuple(kept)
+                yield kept
         size //= 2

@@ -1,1 +1,0 @@
-"""The kernel model against the kernel: random rulesets, random packets, the same questions to both."""
