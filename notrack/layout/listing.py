@@ -21,11 +21,14 @@ class Prefixes:
     negated: bool = False
 
 
-def listing(addresses: IntervalSet, family: Family) -> Prefixes:
-    """The shorter way to say a set: what is in it, or what is not."""
+def listing(addresses: IntervalSet, family: Family, *, in_one_rule: bool = False) -> Prefixes:
+    """The shorter way to say a set: what is in it, or what is not.
+
+    `in_one_rule`: a list of what is not in it takes a chain of its own, so only a single such prefix will do.
+    """
     inside = list(prefixes(addresses, family))
     outside = list(prefixes(family.whole - addresses, family)) if len(inside) > 1 else []
-    negated = bool(outside) and len(outside) < len(inside)
+    negated = bool(outside) and len(outside) < len(inside) and not (in_one_rule and len(outside) > 1)
     chosen = outside if negated else inside
     return Prefixes(
         tuple(prefix_text(value, length, family) for value, length in chosen),

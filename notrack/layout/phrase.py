@@ -57,11 +57,12 @@ class Phrase:
         return len(self.devices) * len(self.protocols) * len(self.matches)
 
 
-def phrase(box: Box) -> Phrase:
+def phrase(box: Box, *, in_one_rule: bool = False) -> Phrase:
+    """`in_one_rule`: without chains for addresses, whatever it costs."""
     family = box.family
     return Phrase(
-        None if box.source is None else listing(box.source, family),
-        None if box.destination is None else listing(box.destination, family),
+        None if box.source is None else listing(box.source, family, in_one_rule=in_one_rule),
+        None if box.destination is None else listing(box.destination, family, in_one_rule=in_one_rule),
         tuple(_devices(box)),
         tuple(_protocols(box.protocol)),
         "-f" if box.later_fragment and family is Family.IPV4 else "",

@@ -164,7 +164,9 @@ def _group(group: Group, restore: Restore, chains: Chains, chain: str) -> None:
     action = target(group, restore.family, restore.coexist)
     condition = _joined(states(group), f"-m helper --helper {group.helper}" if group.helper else "")
     count = counting(group, restore.family)
-    phrases = [(part, phrase(part.box)) for part in group.parts]
+    # RETURN leaves our chain to the rules of others; from a chain inside it, it would only come back to it.
+    whole = restore.coexist and group.action.verb is Verb.KEEP
+    phrases = [(part, phrase(part.box, in_one_rule=whole)) for part in group.parts]
     if count and group.action.verb is not Verb.LOG and sum(_size(p) for _, p in phrases) > 1:
         inner = chains.named(f"limit-{group.origins[0].name}", ("limit", count, action, group.origins))
         if group.action.verb in TRANSLATES:
