@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from tests.kernel.differential.bench import Bench, Connection, Observation, Outcome
-from tests.kernel.differential.expected import Expectation, Oracle, lowered
+from tests.kernel.differential.expected import Expectation, Oracle, header, lowered
 from tests.kernel.differential.flows import Tuple, answer_of, tuple_of
 from tests.kernel.differential.probes import Probe
 from tests.kernel.differential.shape import Loadable
@@ -80,7 +80,7 @@ def difference(said: Expectation, seen: Observation) -> str:
         return f"it arrived at the {seen.arrivals[0].where}, not {said.verdict}"
     if said.verdict == "drop" and seen.refused:
         return "it is rejected, not dropped"
-    if said.verdict == "reject" and not seen.refused and answerable(seen.probe):
+    if said.verdict == "reject" and not seen.refused and _answered(said, seen.probe):
         return "it is dropped, not rejected"
     return ""
 
@@ -114,6 +114,12 @@ def _arrival_difference(said: Expectation, seen: Observation) -> str:
     if said.mark is not None and seen.mark is not None and seen.mark != said.mark:
         return f"its mark is {seen.mark:#x}, not {said.mark:#x}"
     return ""
+
+
+def _answered(said: Expectation, probe: Probe) -> bool:
+    """Whether the answer to a rejected packet can be seen: one to a translated source may have no way."""
+    untouched = said.trace is None or header(said.trace, probe) == tuple_of(probe)
+    return untouched and answerable(probe)
 
 
 def answerable(probe: Probe) -> bool:

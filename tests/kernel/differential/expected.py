@@ -190,6 +190,8 @@ class Oracle:
         inner = replace(probe, proto=about[1], icmp=about[2], sport=about[0][2], dport=about[0][3])
         found = self.flows.find(inner, answer_of(about[0], inner), zone, about[1])
         if found is None:
+            if (probe.family, about[1], answer_of(about[0], inner)) in self.kernel:
+                return Expectation("unsure", "an error about a flow of a packet not judged")
             trace = self._walked(probe, self.rulesets[probe.family], state=State.INVALID)
             return self._said(trace, probe)
         flow, reply = found
@@ -259,13 +261,13 @@ class Oracle:
         rules, family = self.rulesets[probe.family], FAMILY[probe.family]
         return any(True for _ in keepers(rules, family)) or any(True for _ in reassemblers(rules, family))
 
-    def _asks_ports(self, family: int) -> bool:
-        ports = {Field.SOURCE_PORT, Field.DESTINATION_PORT}
+    def _asks(self, family: int, fields: set[Field]) -> bool:
+        """Whether a rule asks for one of the fields, or for something that is not known."""
         rules = [
             rule for table in self.rulesets[family].tables for chain in table.chains for rule in chain.rules
         ]
         return any(
-            fields_of(rule.guard) & ports or any(isinstance(part, core.Fact) for part in rule.guard)
+            fields_of(rule.guard) & fields or any(isinstance(part, core.Fact) for part in rule.guard)
             for rule in rules
         )
 
@@ -274,8 +276,11 @@ class Oracle:
 
         nft takes what a later piece begins with for ports: what it does with one hangs on the data.
         """
-        if not self.legacy and self._asks_ports(probe.family):
+        ports = {Field.SOURCE_PORT, Field.DESTINATION_PORT}
+        if not self.legacy and self._asks(probe.family, ports):
             return Expectation("unsure", "later fragments in nft")
+        if self._asks(probe.family, {Field.LENGTH}):
+            return Expectation("unsure", "pieces of several lengths")
         traces = [
             self._walked(probe, self.rulesets[probe.family], fragment=kind)
             for kind in (Fragment.FIRST, Fragment.LATER)
