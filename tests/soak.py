@@ -100,9 +100,10 @@ _TEXTS = {
         "Random rulesets for iptables-legacy, iptables-nft and nft, IPv4 and IPv6, and random packets from\n"
         "both sides, from the host itself and over loopback, singly and in small conversations. Compared:\n"
         "where each packet arrives or that it is dropped or rejected, its addresses and ports there, its\n"
-        "mark, its state, and the connection table at the end. Left out: what the TTL is from FORWARD on, later\n"
-        "fragments under rules of nft that ask for ports and are not reassembled, a host's own packet that its\n"
-        "translation sends out elsewhere, the kernel's TCP automaton beyond opening, answering and talking."
+        "mark, its state, and the connection table at the end. Left out: what the TTL is from FORWARD on,\n"
+        "later fragments under rules of nft that ask for ports and are not reassembled, a host's own packet\n"
+        "that its translation sends out elsewhere, the kernel's TCP automaton beyond opening, answering and\n"
+        "talking."
     ),
     "twins": "The two evaluations of the model, about the same rulesets and packets.",
 }
