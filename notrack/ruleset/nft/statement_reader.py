@@ -25,7 +25,7 @@ def statement(cursor: Cursor) -> t.RuleStatement:
     if token.kind == XT:
         start = cursor.index
         cursor.take()
-        return t.Xt("target", token.text, span=cursor.span(start))
+        return t.Xt("match" if token.text.islower() else "target", token.text, span=cursor.span(start))
     if token.kind == WORD and not (token.text == "ct" and following.text != "count"):
         reader = _READERS.get(token.text)
         if reader is not None and not (token.text == "queue" and following.text == "map"):

@@ -2,7 +2,8 @@
 
 A word may hold letters, digits and `_ / . -`, so `a-b` is one word but `80-90` are three tokens. Comments
 are kept aside; one on a line of its own is a token too (a remark), for it belongs to the tree. `# xt_NAME`
-is how an nft without xtables support lists an extension in a rule of iptables-nft: a token as well.
+is how an nft without xtables support lists an extension in a rule of iptables-nft: a token as well. An nft
+that lacks the module of an extension warns in the middle of the rule, which goes on in the next line.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ class Tokens:
 
 
 _REST = r"""
-    (?P<space>[ \t\r\f\v]+|\\[ \t\r]*\n)
+    (?P<space>[ \t\r\f\v]+|\\[ \t\r]*\n|\#[ ]Warning:[ ]XT[ ](?:match|target|watcher)[ ]\S+[ ]not[ ]found\n)
   | (?P<newline>\n)
   | (?P<xt>\#[ ]xt_(?P<extension>[A-Za-z0-9_]+))
   | (?P<comment>\#[^\n]*)

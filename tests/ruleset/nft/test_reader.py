@@ -178,6 +178,34 @@ def test_iptables_nft_tables_are_marked() -> None:
     assert read(write(tree)) == (tree, ())
 
 
+def test_a_rule_goes_on_behind_the_warning_about_a_missing_extension() -> None:
+    text = (
+        "table ip nat {\n\tchain web {\n"
+        "\t\tip protocol tcp counter packets 3 bytes 180 # Warning: XT target DNAT not found\n"
+        'xt target "DNAT"\n'
+        "\t\t# Warning: XT match owner not found\n"
+        'xt match "owner" counter packets 0 bytes 0 return\n'
+        "\t\tudp dport 53 return # Warning: not a rule\n"
+        "\t\tudp dport 54 return\n"
+        "\t}\n}\n"
+    )
+    tree, found = read(Source("host.nft", text))
+    assert found == ()
+    rules = tree.tables[0].chains[0].rules
+    assert [len(rule.statements) for rule in rules] == [3, 3, 2, 2]
+    assert rules[0].statements[-1] == t.Xt("target", "DNAT")
+    assert rules[1].statements[0] == t.Xt("match", "owner")
+
+
+def test_an_extension_of_which_only_the_name_is_listed_is_a_match_if_it_is_in_small_letters() -> None:
+    text = (
+        "table ip nat {\n\tchain web {\n\t\t# xt_addrtype counter jump local\n\t}\n\tchain local {\n\t}\n}\n"
+    )
+    tree, found = read(Source("host.nft", text))
+    assert found == ()
+    assert tree.tables[0].chains[0].rules[0].statements[0] == t.Xt("match", "addrtype")
+
+
 def test_what_iptables_nft_makes_is_read_as_nft_lists_it(lab) -> None:
     script = (
         "iptables-nft -t raw -A PREROUTING -p udp --dport 53 -j CT --notrack && "
