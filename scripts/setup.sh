@@ -1,5 +1,5 @@
 # Sourced by the other scripts: a virtual environment in .venv with notrack and what it needs.
-# Usage: . scripts/setup.sh EXTRAS, where EXTRAS is empty or like "dev".
+# Usage: extras=dev; . scripts/setup.sh   (a sourced file of POSIX sh takes no arguments)
 set -eu
 
 as_root() {
@@ -32,4 +32,4 @@ if ! python3 -c 'import ensurepip, venv' 2>/dev/null; then
     as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends python3-venv >/dev/null
 fi
 [ -x .venv/bin/python ] || python3 -m venv .venv
-.venv/bin/python -m pip install --quiet --disable-pip-version-check -e ".${1:+[$1]}"
+.venv/bin/python -m pip install --quiet --disable-pip-version-check -e ".${extras:+[$extras]}"

@@ -72,18 +72,6 @@ def _write_all(directory: Path, outputs: list[Output]) -> None:
 def _write_map(path: Path, outputs: list[Output]) -> None:
     import json
 
-    rules = [
-        {
-            "target": rule.target,
-            "table": rule.table,
-            "chain": rule.chain,
-            "rule": rule.text,
-            "declarations": [
-                {"keyword": o.keyword, "name": o.name, "file": o.span.source.name, "line": o.span.line}
-                for o in rule.origins
-            ],
-        }
-        for output in outputs
-        for rule in output.rules
-    ]
-    path.write_text(json.dumps({"schema_version": 1, "rules": rules}, indent=2) + "\n")
+    from notrack.layout.output import as_json
+
+    path.write_text(json.dumps(as_json(outputs), indent=2) + "\n")

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from notrack.layout.listing import names_destination
 from notrack.layout.merging import Group
 from notrack.layout.nftsets import Sets, port_values
+from notrack.layout.phrase import protocol_name
 from notrack.packets.address import Family, address_text
 from notrack.packets.intervals import IntervalSet
 from notrack.plan.box import (
@@ -23,12 +24,7 @@ from notrack.plan.leg import State, Verb
 from notrack.ruleset.nft import builder as b
 from notrack.ruleset.nft import tree as t
 
-_NAMES = {6: "tcp", 17: "udp", 132: "sctp", 1: "icmp", 58: "ipv6-icmp"}
 _STATES = (State.ESTABLISHED, State.RELATED, State.NEW, State.INVALID)
-
-
-def protocol_word(number: int) -> str:
-    return _NAMES.get(number, str(number))
 
 
 def skeleton(box: Box) -> tuple[object, ...]:
@@ -83,12 +79,12 @@ def _protocol(box: Box, sets: Sets) -> Iterator[t.RuleStatement]:
         return
     rest = PROTOCOLS - box.protocol
     if rest.size() == 1:
-        yield b.match("meta l4proto", "!=", protocol_word(rest.least()))
+        yield b.match("meta l4proto", "!=", protocol_name(rest.least()))
         return
     if box.protocol.size() > 1:
         yield b.any_of("meta l4proto", *port_values(box.protocol))
         return
-    name = protocol_word(box.protocol.least())
+    name = protocol_name(box.protocol.least())
     ports = [(s, p) for s, p in (("dport", box.destination_ports), ("sport", box.source_ports)) if p != PORTS]
     if name in ("icmp", "ipv6-icmp") and box.icmp != ICMP_TYPES:
         yield b.any_of("icmp type" if name == "icmp" else "icmpv6 type", *port_values(box.icmp))
@@ -170,7 +166,7 @@ def done(group: Group, helpers: dict[str, t.CtHelper]) -> tuple[t.RuleStatement,
 
 def _helper(group: Group, helpers: dict[str, t.CtHelper]) -> str:
     assert group.action.helper is not None
-    protocol = protocol_word(group.parts[0].box.protocol.least())
+    protocol = protocol_name(group.parts[0].box.protocol.least())
     name = f"{group.action.helper}_{protocol}".replace("-", "_").replace(".", "_")
     helpers.setdefault(name, t.CtHelper(name, group.action.helper, protocol))
     return name

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from notrack.packets.address import Family
@@ -40,6 +40,25 @@ class Output:
     target: str
     text: str
     rules: tuple[Rule, ...] = ()
+
+
+def as_json(outputs: Iterable[Output]) -> dict[str, object]:
+    """The map of `--map`: every rule of these outputs with the declarations it comes from (schema_version 1)."""
+    rules = [
+        {
+            "target": rule.target,
+            "table": rule.table,
+            "chain": rule.chain,
+            "rule": rule.text,
+            "declarations": [
+                {"keyword": o.keyword, "name": o.name, "file": o.span.source.name, "line": o.span.line}
+                for o in rule.origins
+            ],
+        }
+        for output in outputs
+        for rule in output.rules
+    ]
+    return {"schema_version": 1, "rules": rules}
 
 
 def emit(plan: Plan, target: str, *, coexist: bool = False) -> Output:

@@ -9,7 +9,8 @@ from itertools import product
 
 from notrack.layout.merging import Part
 from notrack.layout.nftsets import Sets
-from notrack.layout.nftwords import as_expressions, frame, protocol_word, tail
+from notrack.layout.nftwords import as_expressions, frame, tail
+from notrack.layout.phrase import protocol_name
 from notrack.packets.address import prefix_text, prefixes
 from notrack.plan.box import ICMP_TYPES, PORTS, WITH_PORTS, Box, uncovered
 from notrack.ruleset.nft import builder as b
@@ -78,7 +79,7 @@ def _blocks(box: Box) -> list[tuple[int, int]]:
 
 
 def _values(box: Box) -> list[t.Expression]:
-    lists: list[list[t.Expression]] = [[t.Value(protocol_word(box.protocol.least()))]]
+    lists: list[list[t.Expression]] = [[t.Value(protocol_name(box.protocol.least()))]]
     for ports in (box.destination_ports, box.source_ports):
         if ports != PORTS:
             lists.append(as_expressions(ports))

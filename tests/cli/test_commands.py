@@ -135,3 +135,10 @@ def test_a_closed_pipe_is_no_news() -> None:
         timeout=60,
     )
     assert "Traceback" not in done.stderr and "Broken" not in done.stderr
+
+
+def test_the_targets_of_the_command_line_are_those_of_the_layout() -> None:
+    from notrack.cli import compile as command
+    from notrack.layout import output
+
+    assert command._TARGETS == output.TARGETS == tuple(output.FILES)
