@@ -43,7 +43,7 @@ class Output:
 
 
 def as_json(outputs: Iterable[Output]) -> dict[str, object]:
-    """The map of `--map`: every rule of these outputs with the declarations it comes from (schema_version 1)."""
+    """The map of `--map`: every rule with the declarations that it comes from (schema_version 1)."""
     rules = [
         {
             "target": rule.target,
