@@ -6,7 +6,7 @@ import enum
 import re
 
 from notrack.packets.address import Family
-from notrack.ruleset.xtables.family import guessed
+from notrack.ruleset.xtables.family import guessed, headed
 
 
 class Format(enum.Enum):
@@ -107,8 +107,8 @@ def families(text: str, name: str) -> tuple[tuple[Family, ...], bool]:
 
     The header decides, then the file's name, then the addresses; lines with -4 and -6 are for both.
     """
-    if saved := _SAVED.search(text, 0, _ENOUGH):
-        return (Family.IPV6 if saved[1] else Family.IPV4,), True
+    if (family := headed(text)) is not None:
+        return (family,), True
     if re.search(r"^-4\s", text, re.MULTILINE) and re.search(r"^-6\s", text, re.MULTILINE):
         return (Family.IPV4, Family.IPV6), True
     base = name.rpartition("/")[2].lower()
