@@ -2,8 +2,9 @@
 
     python -m tests.soak differential --seed 1 --rulesets 2000 --packets 100000
     python -m tests.soak twins --seed 1 --packets 10000
+    python -m tests.soak fuzz
 
-Without a name both run. A disagreement ends the run with status 1 and is printed with its seed, the smallest
+Without a name all run. A disagreement ends the run with status 1 and is printed with its seed, the smallest
 ruleset and packets that show it, what both sides say, and a test to keep. Needs root, as all tests with real
 packets do.
 """
@@ -12,8 +13,10 @@ from __future__ import annotations
 
 import argparse
 import datetime
+import os
 import platform
 import re
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -24,12 +27,12 @@ from tests.kernel.differential.runs import Result, run
 from tests.kernel.lab import missing
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "soak.md"
-NAMES = ("differential", "twins")
+NAMES = ("differential", "twins", "fuzz")
 
 
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.soak", description=__doc__)
-    parser.add_argument("name", nargs="*", choices=[[], *NAMES], default=[], help="which; both without")
+    parser.add_argument("name", nargs="*", choices=[[], *NAMES], default=[], help="which; all without")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--rulesets", type=int, default=2000)
     parser.add_argument("--packets", type=int, default=0, help="100000, twins: 10000")
@@ -90,10 +93,44 @@ def pairs(options: argparse.Namespace) -> tuple[list[str], bool]:
     ], bool(found)
 
 
-_SOAKS = {"differential": differential, "twins": pairs}
+def fuzz(options: argparse.Namespace) -> tuple[list[str], bool]:
+    """The fuzzers and the random sites of the suite, with ten times as many cases."""
+    lines: list[str] = []
+    failed = False
+    start = time.monotonic()
+    for what, files in FUZZERS.items():
+        began = time.monotonic()
+        done = subprocess.run(
+            [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *files],
+            cwd=PAGE.parent.parent,
+            env={**os.environ, "NOTRACK_SOAK": "1"},
+            capture_output=True,
+            text=True,
+        )
+        said = done.stdout.strip().splitlines()[-1] if done.stdout.strip() else done.stderr[-200:]
+        failed |= done.returncode != 0
+        lines.append(f"- {what}: {said.split(' in ')[0]}, {time.monotonic() - began:.0f} s")
+        print(lines[-1], file=sys.stderr)
+        if done.returncode:
+            print(done.stdout[-3000:])
+    return [*_head(options.seed, time.monotonic() - start), *lines], failed
+
+
+FUZZERS = {
+    "site language, 100,000 inputs": ["tests/property/test_site_fuzz.py"],
+    "compiler, 4,000 random sites": ["tests/property/test_compile.py"],
+    "iptables reader, 100,000 inputs": ["tests/property/test_xtables_reader.py"],
+    "nft readers, 100,000 texts and 100,000 JSON documents": ["tests/property/test_nft_readers.py"],
+    "shell reader, 100,000 inputs": ["tests/property/test_shell_fuzz.py"],
+    "compiled sites, 250 random ones probed, 850 loaded": [
+        "tests/kernel/test_site_random.py", "tests/kernel/test_random_outputs_load.py",
+    ],
+}  # fmt: skip
+_SOAKS = {"differential": differential, "twins": pairs, "fuzz": fuzz}
 _TITLES = {
     "differential": "The model and the kernel",
     "twins": "Trace and sets",
+    "fuzz": "Fuzzing and random sites",
 }
 _TEXTS = {
     "differential": (
@@ -106,6 +143,7 @@ _TEXTS = {
         "talking."
     ),
     "twins": "The two evaluations of the model, about the same rulesets and packets.",
+    "fuzz": "The suite's own tests with ten times as many cases; fixed seeds, none may raise or disagree.",
 }
 
 
