@@ -6,7 +6,7 @@ import ipaddress
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from notrack.netfilter.effects import Unsure
+from notrack.netfilter.effects import Track, Unsure
 from notrack.netfilter.guards import fields_of
 from notrack.netfilter.host import Host
 from notrack.netfilter.tracking import first_state, keepers, reassemblers
@@ -246,6 +246,9 @@ class Oracle:
 
     def _said(self, trace: Trace, probe: Probe) -> Expectation:
         state = trace.state.name.lower()
+        effects = trace.effects
+        if effects.track is Track.TEMPLATE and (effects.source_nat or effects.destination_nat):
+            return Expectation("unsure", "a zone behind tracking, then a translation", trace=trace)
         if trace.assumed:
             return Expectation("unsure", f"rests on {trace.assumed[0][0]}", trace=trace)
         if trace.verdict in ("drop", "reject"):
