@@ -122,7 +122,7 @@ class _Making:
         context = Context(self.sets, self.guard)
         match statement:
             case t.Match():
-                self.ask(match_literals(statement, context))
+                self.ask(_asked(statement, context))
             case t.Vmap():
                 self.branch(statement, context)
             case t.Assign(target=target, value=t.Mapping() as mapping) if self.spread(
@@ -207,6 +207,15 @@ class _Making:
             self.guard += goes_on[0] if len(goes_on) == 1 else (core.OneOf(tuple(goes_on)),)
         else:
             self.ended = True
+
+
+def _asked(statement: t.Match, context: Context) -> core.Guard:
+    """A match whose value is not known still sees no packet without its fields."""
+    literals = match_literals(statement, context)
+    if not any(isinstance(literal, core.Fact) for literal in literals):
+        return literals
+    needs = (literal for literal in implied(statement, context) if not isinstance(literal, core.Fact))
+    return tuple(dict.fromkeys((*needs, *literals)))
 
 
 def _may_fail(statement: t.Node) -> core.Fact:

@@ -6,29 +6,17 @@ learns that its number is not known. No file of the system is read.
 
 from __future__ import annotations
 
+from notrack.ruleset.xtables import names
+
 
 def _pairs(text: str) -> dict[str, int]:
     words = text.split()
     return {name: int(number, 0) for name, number in zip(words[::2], words[1::2], strict=True)}
 
 
-PROTOCOLS = _pairs(
-    "icmp 1 igmp 2 ipencap 4 ipip 4 tcp 6 egp 8 udp 17 dccp 33 ipv6 41 ipv6-route 43 ipv6-frag 44 "
-    "gre 47 esp 50 ah 51 icmpv6 58 ipv6-icmp 58 ipv6-nonxt 59 ipv6-opts 60 eigrp 88 ospf 89 pim 103 "
-    "comp 108 ipcomp 108 vrrp 112 l2tp 115 sctp 132 mobility-header 135 udplite 136"
-)
-SERVICES = _pairs(
-    "echo 7 discard 9 daytime 13 chargen 19 ftp-data 20 ftp 21 ssh 22 telnet 23 smtp 25 time 37 "
-    "whois 43 tacacs 49 domain 53 bootps 67 bootpc 68 tftp 69 gopher 70 finger 79 http 80 kerberos 88 "
-    "pop3 110 sunrpc 111 auth 113 nntp 119 ntp 123 epmap 135 netbios-ns 137 netbios-dgm 138 "
-    "netbios-ssn 139 imap2 143 imap 143 snmp 161 snmp-trap 162 snmptrap 162 xdmcp 177 bgp 179 irc 194 "
-    "ldap 389 https 443 microsoft-ds 445 kpasswd 464 submissions 465 isakmp 500 syslog 514 printer 515 "
-    "rip 520 dhcpv6-client 546 dhcpv6-server 547 rtsp 554 nntps 563 submission 587 ipp 631 ldaps 636 "
-    "domain-s 853 rsync 873 ftps-data 989 ftps 990 telnets 992 imaps 993 pop3s 995 socks 1080 "
-    "openvpn 1194 ms-sql-s 1433 radius 1812 radius-acct 1813 mqtt 1883 nfs 2049 mysql 3306 "
-    "ms-wbt-server 3389 svn 3690 ipsec-nat-t 4500 vxlan 4789 sip 5060 sip-tls 5061 xmpp-client 5222 "
-    "mdns 5353 postgresql 5432 amqp 5672 x11 6000 redis 6379 http-alt 8080"
-)
+# nft asks the same files of the system as iptables.
+PROTOCOLS = {name: number for name, number in names.PROTOCOLS.items() if name != "all"} | {"comp": 108}
+SERVICES = names.SERVICES
 ICMP_TYPES = _pairs(
     "echo-reply 0 destination-unreachable 3 source-quench 4 redirect 5 echo-request 8 "
     "router-advertisement 9 router-solicitation 10 time-exceeded 11 parameter-problem 12 "

@@ -47,7 +47,13 @@ SERVICES: Mapping[str, int] = _pairs(
     5353 postgresql 5432 postgres 5432 freeciv 5556 amqps 5671 amqp 5672 x11 6000 x11-0 6000 sane-port 6566
     ircd 6667 ircs-u 6697 bbs 7000 http-alt 8080 webcache 8080 puppet 8140 bacula-dir 9101 bacula-fd 9102
     bacula-sd 9103 git 9418 webmin 10000 zabbix-agent 10050 zabbix-trapper 10051 amanda 10080 nbd 10809
-    hkp 11371 db-lsp 17500 dircproxy 57000 vxlan 4789 redis 6379
+    hkp 11371 db-lsp 17500 dircproxy 57000 vxlan 4789 redis 6379 acr-nema 104 dicom 104 irc 194 comsat 512
+    routed 520 rip 520 spamd 783 rmtcfg 1236 old-radius 1645 old-radacct 1646 radacct 1813 mqtt 1883
+    ripngd 2603 ospf6d 2606 isisd 2608 dict 2628 gpsd 2947 gds-db 3050 icpv2 3130 icp 3130 isns 3205
+    distcc 3632 daap 3689 svn 3690 subversion 3690 sieve 4190 remctl 4373 ntske 4460 hylafax 4559
+    jabber-client 5222 jabber-server 5269 nrpe 5666 nsca 5667 x11-1 6001 x11-2 6002 x11-3 6003 gnutella-svc
+    6346 gnutella-rtr 6347 syslog-tls 6514 sane 6566 babel 6696 afs3-fileserver 7000 afs3-callback 7001
+    afs3-prserver 7002 afs3-vlserver 7003 font-service 7100 xfs 7100 tproxy 8081 binkp 24554
     """
 )
 

@@ -43,6 +43,21 @@ def address(text: str) -> tuple[int, int]:
     return int(net.network_address), int(net.broadcast_address)
 
 
+def test_names_stand_for_the_numbers_that_the_files_of_a_system_give_them() -> None:
+    assert rules("tcp dport { www, sieve } accept\nmeta l4proto ipip drop\nmeta l4proto ipv4 drop") == [
+        ((TCP, ports((80, 80), (4190, 4190))), (ACCEPT,)),
+        ((core.Among(Field.PROTOCOL, IntervalSet.single(94)),), (DROP,)),
+        ((core.Among(Field.PROTOCOL, IntervalSet.single(4)),), (DROP,)),
+    ]
+
+
+def test_a_port_of_an_unknown_name_is_one_of_its_protocol_all_the_same() -> None:
+    assert rules("udp dport my-own accept\ntcp dport != my-own drop") == [
+        ((UDP, core.Fact("udp dport my-own")), (ACCEPT,)),
+        ((TCP, core.Fact("tcp dport my-own", negated=True)), (DROP,)),
+    ]
+
+
 def test_ports_addresses_and_interfaces_are_exact() -> None:
     sets = "set web { type inet_service; flags interval; elements = { 80, 8000-8100 }; }"
     assert rules("tcp dport { ssh, 80-90 } accept\nudp dport != 53 drop\ntcp dport @web accept", sets) == [
@@ -126,7 +141,7 @@ def test_what_may_match_is_a_fact_and_ct_keeps_tracking_on() -> None:
     assert guards == [
         (core.Fact("limit rate 5/second"),),
         (core.Fact("ct count over 5", tracking=True),),
-        (core.Fact("ip saddr @seen"),),
+        (V4, core.Fact("ip saddr @seen")),
         (core.Fact('ct helper "ftp"', tracking=True),),
     ]
 
