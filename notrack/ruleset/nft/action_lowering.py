@@ -28,6 +28,12 @@ def verdict_action(verdict: t.Verdict) -> core.Action | None:
     return _VERDICTS.get(verdict.kind)
 
 
+# Targets of iptables of which nft lists no more than the name: what they do whatever else was said.
+_HARMLESS_TARGETS = frozenset(
+    ("LOG", "NFLOG", "TRACE", "TEE", "CLASSIFY", "CHECKSUM", "ECN", "TCPMSS", "TCPOPTSTRIP")
+)
+
+
 def ends(action: core.Action) -> bool:
     """Whether no statement of the rule comes after the action."""
     return isinstance(action, core.Verdict | core.Jump | core.Nat)
@@ -53,6 +59,10 @@ def action(node: t.Node) -> core.Action:
             return core.ConnectionSet(text)
         case t.Tproxy():
             return core.Unknown(text, reassembles=True)
+        case t.Xt(kind="target", name="MASQUERADE"):
+            return core.Nat(core.NatKind.MASQUERADE, text=text)
+        case t.Xt(kind="target", name=name) if name in _HARMLESS_TARGETS:
+            return core.Log(text)
         case t.Synproxy() | t.ObjectReference(kind="synproxy") | t.Xt():
             return core.Unknown(text, tracking=True)
     return core.Unknown(text, tracking=uses(node, t.Ct))

@@ -58,6 +58,16 @@ def test_a_port_of_an_unknown_name_is_one_of_its_protocol_all_the_same() -> None
     ]
 
 
+def test_of_a_target_of_iptables_its_name_tells_what_it_may_do() -> None:
+    body = 'xt target "MASQUERADE"\nxt target "DNAT"\nxt target "TCPMSS"\nxt target "CT"'
+    assert [actions for _, actions in rules(body)] == [
+        (core.Nat(core.NatKind.MASQUERADE, text='xt target "MASQUERADE"'),),
+        (core.Unknown('xt target "DNAT"', tracking=True),),
+        (core.Log('xt target "TCPMSS"'),),
+        (core.Unknown('xt target "CT"', tracking=True),),
+    ]
+
+
 def test_ports_addresses_and_interfaces_are_exact() -> None:
     sets = "set web { type inet_service; flags interval; elements = { 80, 8000-8100 }; }"
     assert rules("tcp dport { ssh, 80-90 } accept\nudp dport != 53 drop\ntcp dport @web accept", sets) == [
