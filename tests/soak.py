@@ -12,6 +12,7 @@ packets do.
 from __future__ import annotations
 
 import argparse
+import concurrent.futures
 import datetime
 import os
 import platform
@@ -27,6 +28,7 @@ from tests.kernel.differential.runs import Result, run
 from tests.kernel.lab import missing
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "soak.md"
+FAR = 100_000  # between the numbers of the first rulesets of two processes
 NAMES = ("differential", "twins", "fuzz")
 
 
@@ -36,6 +38,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--rulesets", type=int, default=2000)
     parser.add_argument("--packets", type=int, default=0, help="100000, twins: 10000")
+    parser.add_argument("--jobs", type=int, default=1, help="processes that share the work")
     parser.add_argument("--dry", action="store_true", help="leave docs/soak.md as it is")
     options = parser.parse_args(argv)
     reason = missing()
@@ -54,8 +57,19 @@ def main(argv: list[str] | None = None) -> int:
 
 def differential(options: argparse.Namespace) -> tuple[list[str], bool]:
     """Kernel and model."""
-    with Bench() as bench:
-        result = run(bench, options.seed, options.rulesets, options.packets or 100_000, progress=_progress)
+    start = time.monotonic()
+    jobs = max(options.jobs, 1)
+    share = [-(-number // jobs) for number in (options.rulesets, options.packets or 100_000)]
+    with concurrent.futures.ProcessPoolExecutor(jobs) as pool:
+        parts = list(pool.map(_part, [(options.seed, *share, part * FAR) for part in range(jobs)]))
+    result = parts[0]
+    for part in parts[1:]:
+        result.rulesets += part.rulesets
+        result.refused += part.refused
+        result.tally += part.tally
+        result.backends += part.backends
+        result.reports += part.reports
+    result.seconds = time.monotonic() - start
     for report in result.reports:
         print(f"\n{report}\n")
     tally, count = result.tally, _count
@@ -77,6 +91,12 @@ def differential(options: argparse.Namespace) -> tuple[list[str], bool]:
         "- not judged: " + "; ".join(f"{count(n)} {key.partition(': ')[2]}" for n, key in why),
         f"- disagreements: {len(result.reports)}",
     ], bool(result.reports)
+
+
+def _part(asked: tuple[int, int, int, int]) -> Result:
+    seed, rulesets, packets, first = asked
+    with Bench() as bench:
+        return run(bench, seed, rulesets, packets, first=first, progress=_progress)
 
 
 def pairs(options: argparse.Namespace) -> tuple[list[str], bool]:

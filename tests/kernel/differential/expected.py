@@ -136,7 +136,8 @@ class Oracle:
         # without effect on a packet that has an entry, and translations are not asked.
         early = self._walked(probe, rules, state=State.ESTABLISHED, guess=True)
         zone = _zone(early)
-        if early.state is State.UNTRACKED or _ended_early(early):
+        bare = early.state is State.UNTRACKED or early.effects.track is Track.TEMPLATE  # by a late zone
+        if bare or _ended_early(early):
             member = self.flows.member(probe, zone)
             if early.verdict == "reject" and probe.proto == 6 and member is not None:
                 member.flow.certain = False  # the kernel's reset, tracked, ends the flow
@@ -159,6 +160,7 @@ class Oracle:
         flow = Flow(probe.family, probe.proto, original, answer_of(final, probe), zone)
         flow.stage = first_stage(probe.flags) if probe.proto == 6 else ""
         if self._collides(flow):
+            flow.certain = False
             self.flows.add(flow)
             return Expectation("unsure", "collides with another flow", trace=trace)
         if _confirmed(trace):

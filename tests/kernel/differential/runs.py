@@ -44,12 +44,16 @@ def run(
     packets: int,
     *,
     most_reports: int = 3,
+    first: int = 0,
     progress: Callable[[Result], None] | None = None,
 ) -> Result:
-    """At least so many rulesets and compared packets, from a seed. Stops at so many disagreements."""
+    """At least so many rulesets and compared packets, from a seed. Stops at so many disagreements.
+
+    `first` is the number of the first ruleset: parts of one run begin far from each other.
+    """
     result = Result(seed)
     start = time.monotonic()
-    number = 0
+    number = first
     while result.rulesets < rulesets or result.tally["compared"] < packets:
         one = session(seed * STEP + number, PER_RULESET)
         number += 1
