@@ -110,7 +110,8 @@ def compare(
         for number, match in enumerate(matches)
     ]
     if family is Family.IPV6:  # a neighbour may be asked for at any moment, and must not count
-        spared = [f"-A {chain} -p ipv6-icmp -m icmp6 --icmpv6-type {number} -j ACCEPT" for number in (135, 136)]
+        spared = [f"-A {chain} -p ipv6-icmp -m icmp6 --icmpv6-type {n} -j ACCEPT" for n in (135, 136)]
+        lines = spared + lines
         lines = spared + lines
     text = xt(**{PLACES[chain]: lines})
     lab.load(backend, **{"v4" if family is Family.IPV4 else "v6": text})
