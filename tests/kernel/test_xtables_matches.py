@@ -112,7 +112,6 @@ def compare(
     if family is Family.IPV6:  # a neighbour may be asked for at any moment, and must not count
         spared = [f"-A {chain} -p ipv6-icmp -m icmp6 --icmpv6-type {n} -j ACCEPT" for n in (135, 136)]
         lines = spared + lines
-        lines = spared + lines
     text = xt(**{PLACES[chain]: lines})
     lab.load(backend, **{"v4" if family is Family.IPV4 else "v6": text})
     tree, _ = read(Source("rules", text), family)
