@@ -138,7 +138,8 @@ def entry_differences(outcome: Outcome, oracle: Oracle) -> list[str]:
     doubtful = {
         (seen.probe.family, seen.probe.proto, one)
         for seen in outcome.observations
-        if seen.probe.number in oracle.unsure and seen.sent
+        # a refusal that is refused in turn may leave the entry of the packet that began it
+        if seen.sent and (seen.probe.number in oracle.unsure or seen.refused)
         for one in (tuple_of(seen.probe), answer_of(tuple_of(seen.probe), seen.probe))
     }
 
