@@ -33,6 +33,7 @@ from notrack.site.model import (
     Traffic,
     Trust,
 )
+from notrack.text.source import Source
 
 # Which ICMP request is answered by which type (RFC 792, 950, 4443, 4620).
 _ANSWERS = {
@@ -255,7 +256,7 @@ def _trust(trust: Trust, family: Family) -> Paths:
 
 
 def _icmp(icmp: Icmp, family: Family) -> Paths:
-    numbers = [number for kind in icmp.types if (number := _number(kind.v4, kind.v6, family)) is not None]
+    numbers = [number for kind in icmp.types if (number := kind.number(family)) is not None]
     if not numbers:
         return Paths()
     answers = [_ANSWERS[family][number] for number in numbers if number in _ANSWERS[family]]
@@ -269,10 +270,6 @@ def _icmp(icmp: Icmp, family: Family) -> Paths:
         raw_in=(asked,),
         raw_out=(answer,) if answers else (),
     )
-
-
-def _number(v4: int | None, v6: int | None, family: Family) -> int | None:
-    return v4 if family is Family.IPV4 else v6
 
 
 def _values(numbers: list[int]) -> IntervalSet:
@@ -307,6 +304,4 @@ def site_origin(ground: Ground, keyword: str) -> Origin:
         return Origin("default", keyword, source.span(0, 0))
     for interface in ground.site.interfaces:
         return Origin("default", keyword, interface.origin.span.source.span(0, 0))
-    from notrack.text.source import Source
-
     return Origin("default", keyword, Source("site", "").span(0, 0))

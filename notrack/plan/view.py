@@ -58,11 +58,7 @@ def _protocol(decision: Decision) -> str:
 def _ports(decision: Decision) -> list[str]:
     flow = decision.flow
     if flow.icmp:
-        return [
-            kind.name
-            for kind in flow.icmp
-            if (kind.v4 if flow.family is Family.IPV4 else kind.v6) is not None
-        ]
+        return [kind.name for kind in flow.icmp if kind.number(flow.family) is not None]
     return [] if flow.traffic is None or not flow.traffic.has_ports else port_items(flow.traffic.ports)
 
 

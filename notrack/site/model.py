@@ -188,6 +188,9 @@ class IcmpType:
     v4: int | None
     v6: int | None
 
+    def number(self, family: Family) -> int | None:
+        return self.v4 if family is Family.IPV4 else self.v6
+
 
 @dataclass(frozen=True, slots=True)
 class Icmp(Declaration):
