@@ -9,8 +9,9 @@ from notrack.packets.address import ANY, AddressSet, Family
 from notrack.packets.intervals import Interval, IntervalSet
 from notrack.site.faults import Faults
 from notrack.site.files import read_source
+from notrack.site.lookups import Lookups
 from notrack.site.prefixes import Prefix, Slip, read_prefix
-from notrack.site.scope import DEEPEST, Entry, Scope
+from notrack.site.scope import Entry, Scope
 from notrack.site.syntax import Addresses, Atom
 from notrack.text.diagnostic import Related
 from notrack.text.source import Source
@@ -33,29 +34,16 @@ class AddressBook:
     scope: Scope
     faults: Faults
     folders: dict[int, Path]  # where each source lies, by id
-    known: dict[str, AddressSet | None] = field(default_factory=dict)
-    path: list[Atom] = field(default_factory=list)  # the networks being resolved, to find loops
+    names: Lookups[AddressSet] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.names = Lookups("network", self.scope, self.faults)
 
     def network(self, entry: Entry, used: Atom) -> AddressSet | None:
         """What a network stands for."""
-        name = entry.name.text
-        if name in self.known:
-            self.faults.silent += self.known[name] is None
-            return self.known[name]
-        if entry.statement is None or entry.statement.addresses is None:
-            self.faults.silent += 1
-            return None
-        if any(atom.text == name for atom in self.path):
-            self._loop(name, used)
-            return None
-        if len(self.path) >= DEEPEST:
-            self.faults.error(used.span, f"names nested deeper than {DEEPEST}", "name the members themselves")
-            return None
-        self.path.append(used)
-        found = self.resolve(entry.statement.addresses, files=True)
-        self.path.pop()
-        self.known[name] = found
-        return found
+        addresses = entry.statement.addresses if entry.statement is not None else None
+        work = None if addresses is None else lambda: self.resolve(addresses, files=True)
+        return self.names.value(entry, used, work)
 
     def resolve(self, addresses: Addresses, *, files: bool = False) -> AddressSet | None:
         """The set that `a, b except c` stands for; never empty."""
@@ -124,17 +112,6 @@ class AddressBook:
             atom.span,
             "a file of prefixes stands only in a `network` line",
             f"declare `network NAME = {atom.text}`, and write NAME here",
-        )
-
-    def _loop(self, name: str, used: Atom) -> None:
-        start = next(i for i, atom in enumerate(self.path) if atom.text == name)
-        steps = [atom.text for atom in self.path[start:]] + [name]
-        first = self.scope.entries[name].name
-        self.faults.error(
-            used.span,
-            f"network `{name}` is made of itself: {' -> '.join(steps)}",
-            "take one of these steps out",
-            (Related(first.span, "declared here"),),
         )
 
     def _file(self, atom: Atom) -> AddressSet | None:

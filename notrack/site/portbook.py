@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 
 from notrack.packets.intervals import EMPTY, Interval, IntervalSet
 from notrack.site.faults import Faults
+from notrack.site.lookups import Lookups
 from notrack.site.model import ALL_PORTS
-from notrack.site.scope import DEEPEST, Entry, Scope
+from notrack.site.scope import Entry, Scope
 from notrack.site.syntax import Atom
 from notrack.site.tables.service_names import SERVICE_PORTS
-from notrack.text.diagnostic import Related
 from notrack.text.nearest import nearest
 
 _PORT_HINT = "ports are from 1 to 65535"
@@ -22,8 +22,10 @@ class PortBook:
 
     scope: Scope
     faults: Faults
-    known: dict[str, IntervalSet | None] = field(default_factory=dict)
-    path: list[Atom] = field(default_factory=list)
+    names: Lookups[IntervalSet] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.names = Lookups("ports", self.scope, self.faults)
 
     def resolve(self, atoms: tuple[Atom, ...]) -> IntervalSet | None:
         """The union of a list of ports; a range that lies in front of its end is an error."""
@@ -46,24 +48,9 @@ class PortBook:
 
     def list(self, entry: Entry, used: Atom) -> IntervalSet | None:
         """What a `ports` name stands for."""
-        name = entry.name.text
-        if name in self.known:
-            self.faults.silent += self.known[name] is None
-            return self.known[name]
-        if entry.statement is None:
-            self.faults.silent += 1
-            return None
-        if any(atom.text == name for atom in self.path):
-            self._loop(name, used)
-            return None
-        if len(self.path) >= DEEPEST:
-            self.faults.error(used.span, f"names nested deeper than {DEEPEST}", "name the members themselves")
-            return None
-        self.path.append(used)
-        found = self.resolve(entry.statement.ports)
-        self.path.pop()
-        self.known[name] = found
-        return found
+        statement = entry.statement
+        work = None if statement is None else lambda: self.resolve(statement.ports)
+        return self.names.value(entry, used, work)
 
     def _item(self, atom: Atom) -> IntervalSet | None:
         if atom.type == "ANY":
@@ -103,14 +90,3 @@ class PortBook:
         )
         self.faults.error(atom.span, f"unknown port `{atom.text}`", help)
         return None
-
-    def _loop(self, name: str, used: Atom) -> None:
-        start = next(i for i, atom in enumerate(self.path) if atom.text == name)
-        steps = [atom.text for atom in self.path[start:]] + [name]
-        first = self.scope.entries[name].name
-        self.faults.error(
-            used.span,
-            f"ports `{name}` is made of itself: {' -> '.join(steps)}",
-            "take one of these steps out",
-            (Related(first.span, "declared here"),),
-        )
