@@ -20,6 +20,11 @@ class Family(enum.Enum):
     IPV6 = "ipv6"
 
     @property
+    def label(self) -> str:
+        """The name in messages."""
+        return "IPv4" if self is Family.IPV4 else "IPv6"
+
+    @property
     def bits(self) -> int:
         return 32 if self is Family.IPV4 else 128
 

@@ -1,0 +1,1 @@
+"""What is wrong in rules that people have: one rule of the linter, one file in `rules/`."""
