@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 
 from notrack.packets.address import Family
 from notrack.ruleset import core
+from notrack.ruleset.collection import uncollected
 from notrack.ruleset.nft import tree as t
 from notrack.ruleset.nft.action_lowering import action, ends, verdict_action
 from notrack.ruleset.nft.catalogue import priority_number
@@ -41,8 +42,9 @@ _KEEPS = ("ct timeout", "ct expectation", "synproxy")
 
 def lowered(ruleset: t.Ruleset) -> tuple[core.Ruleset, tuple[Diagnostic, ...]]:
     """The core of a ruleset, variables and includes put in; errors for variables that nothing defines."""
-    whole, diagnostics = expanded(ruleset)
-    tables = [_table(state) for state in in_force(whole) if state.family in _FAMILIES]
+    with uncollected():
+        whole, diagnostics = expanded(ruleset)
+        tables = [_table(state) for state in in_force(whole) if state.family in _FAMILIES]
     return core.Ruleset(tuple(tables)), diagnostics
 
 

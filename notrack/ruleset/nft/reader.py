@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from notrack.ruleset.collection import uncollected
 from notrack.ruleset.nft import tree as t
 from notrack.ruleset.nft.block_reader import lines
 from notrack.ruleset.nft.command_reader import command
@@ -21,6 +22,11 @@ def read(source: Source | str, include: Loader | None = None) -> tuple[t.Ruleset
     unread, with a warning. Never raises.
     """
     source = Source("<nft>", source) if isinstance(source, str) else source
+    with uncollected():
+        return _read(source, include)
+
+
+def _read(source: Source, include: Loader | None) -> tuple[t.Ruleset, tuple[Diagnostic, ...]]:
     cursor = Cursor(tokenize(source), inclusion=Inclusion(include))
     commands: tuple[t.Node, ...] = ()
     while True:

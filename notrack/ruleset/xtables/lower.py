@@ -6,6 +6,7 @@ from collections.abc import Hashable, Iterable, Iterator, Sequence
 
 from notrack.packets.address import Family
 from notrack.ruleset import core
+from notrack.ruleset.collection import uncollected
 from notrack.ruleset.xtables.catalogue import VERDICTS, target_named
 from notrack.ruleset.xtables.header_lowering import header_literals
 from notrack.ruleset.xtables.loading import Entry, LoadedChain, LoadedTable, Loader
@@ -27,13 +28,14 @@ def lower(
     `Broken` line becomes an `Unknown` action of its chain.
     """
     texts = (rulesets,) if isinstance(rulesets, Ruleset) else tuple(rulesets)
-    guards = _Guards(family)
-    loader = Loader(family, guards.likeness)
-    for number, text in enumerate(texts):
-        loader.run(text, noflush=noflush or number > 0)
-    declared = {chain.name for text in texts for table in text.tables for chain in table.chains}
-    tables = [_TableLowering(table, guards, declared) for table in loader.tables.values()]
-    made = core.Ruleset(tuple(table.table() for table in tables))
+    with uncollected():
+        guards = _Guards(family)
+        loader = Loader(family, guards.likeness)
+        for number, text in enumerate(texts):
+            loader.run(text, noflush=noflush or number > 0)
+        declared = {chain.name for text in texts for table in text.tables for chain in table.chains}
+        tables = [_TableLowering(table, guards, declared) for table in loader.tables.values()]
+        made = core.Ruleset(tuple(table.table() for table in tables))
     return made, (*loader.diagnostics, *(one for table in tables for one in table.diagnostics))
 
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
-import gc
 import re
 from collections.abc import Iterator
 
 from notrack.packets.address import Family
+from notrack.ruleset.collection import uncollected
 from notrack.ruleset.xtables.catalogue import VERDICTS, target_named
 from notrack.ruleset.xtables.checks import Checks
 from notrack.ruleset.xtables.cursor import Problem
@@ -53,27 +52,10 @@ def read(source: Source, family: Family | None = None) -> tuple[Ruleset, tuple[D
     unknown matches, targets and options, a missing COMMIT, old spellings. Without a family the header and
     the addresses decide it; if they do not, or speak of both, the ruleset has none. Never raises.
     """
-    with _uncollected():
+    with uncollected():
         reader = _Reader(source, family or guessed(source.text))
         reader.read()
         return reader.ruleset(), tuple(sorted(reader.diagnostics, key=_place))
-
-
-@contextlib.contextmanager
-def _uncollected() -> Iterator[None]:
-    """Without the cyclic collector, which would walk the growing tree again and again and find nothing: it
-    takes two fifths of the time of a large ruleset. Freezing and thawing makes the new objects old ones, so
-    that the collector does not walk them all as soon as it is back."""
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if gc.get_freeze_count() == 0:
-            gc.freeze()
-            gc.unfreeze()
-        if was_on:
-            gc.enable()
 
 
 def _place(diagnostic: Diagnostic) -> int:
