@@ -10,8 +10,8 @@ from collections.abc import Iterator
 @contextlib.contextmanager
 def uncollected() -> Iterator[None]:
     """A stretch without the cyclic collector, which would walk a growing tree again and again and find
-    nothing: it takes two fifths of the time of a large ruleset. Freezing and thawing makes the new objects old
-    ones, so that the collector does not walk them all as soon as it is back. May be nested.
+    nothing: it takes two fifths of the time of a large ruleset. Freezing and thawing makes the new objects
+    old ones, so that the collector does not walk them all as soon as it is back. May be nested.
     """
     was_on = gc.isenabled()
     gc.disable()

@@ -70,12 +70,16 @@ class Fact:
 
     `tracking`: the match looks connections up (connbytes, connlimit, ...), so it keeps tracking on.
     `reassembles`: it makes the kernel reassemble fragments before all rules (socket, TPROXY).
+    `own`: each rule evaluates it for itself, and may get another answer for the same packet (limit, quota,
+    statistic, and whatever nobody knows). Equal names then say what is alike, not that one rule hides
+    another: `evaluation.apart` gives each rule's a name of its own.
     """
 
     name: str
     negated: bool = False
     tracking: bool = False
     reassembles: bool = False
+    own: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,9 @@ from notrack.ruleset.xtables.lower import lower
 from notrack.ruleset.xtables.reader import read
 from notrack.text.source import Source
 
-RULES = "".join(f"-A INPUT -s 10.0.{n % 250}.{n // 250}/32 -p tcp --dport {n + 1} -j DROP\n" for n in range(3000))
+RULES = "".join(
+    f"-A INPUT -s 10.0.{n % 250}.{n // 250}/32 -p tcp --dport {n + 1} -j DROP\n" for n in range(3000)
+)
 SAVED = f"*filter\n:INPUT ACCEPT [0:0]\n{RULES}COMMIT\n"
 NATIVE = "table ip a { chain b {\n" + "".join(f"tcp dport {n + 1} drop\n" for n in range(3000)) + "} }\n"
 

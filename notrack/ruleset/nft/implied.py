@@ -57,7 +57,7 @@ def _collect(node: t.Node, context: Context, found: list[core.Literal]) -> None:
 def _of_mapping(node: t.Mapping, context: Context) -> core.Guard:
     keys = keys_of(node.table, context)
     if keys is None:
-        return (fact(node),)
+        return (fact(node, context),)
     if any(isinstance(key, t.Wildcard) for key in keys):
         return ()
-    return key_literals(node.key, keys, context) or (fact(node),)
+    return key_literals(node.key, keys, context) or (fact(node, context),)

@@ -51,11 +51,11 @@ def lowered(ruleset: t.Ruleset) -> tuple[core.Ruleset, tuple[Diagnostic, ...]]:
 def _table(state: TableState) -> core.Table:
     chains: list[core.Chain] = []
     for chain in state.chains.values():
-        rules = [made for rule in state.rules.get(chain.name, ()) for made in rule_lowered(rule, state.sets)]
+        rules = _rules(state, chain.name)
         origin = core.Origin(chain.span, f"chain {chain.name}")
         for base in _bases(state.family, chain) or (None,):
             name = f"{chain.name} on {base.device}" if base and base.device else chain.name
-            chains.append(core.Chain(name, tuple(rules), base, origin))
+            chains.append(core.Chain(name, rules, base, origin))
     place = core.Origin(state.table.span if state.table else None, f"table {state.family} {state.name}")
     families = _FAMILIES[state.family]
     return core.Table(f"{state.family} {state.name}", families, tuple(chains), _keepers(state), place)
@@ -97,9 +97,19 @@ def _devices(devices: t.Expression | None) -> tuple[str | None, ...]:
     return (None,)
 
 
-def rule_lowered(rule: t.Rule, sets: Sets) -> tuple[core.Rule, ...]:
-    """The rules of the core, one or several of the same origin, that do what the rule does."""
-    making = _Making(sets, core.Origin(rule.span, rule_text(rule)))
+def _rules(state: TableState, chain: str) -> tuple[core.Rule, ...]:
+    where = f"{state.family} {state.name} {chain}"
+    return tuple(
+        made
+        for number, rule in enumerate(state.rules.get(chain, ()), 1)
+        for made in rule_lowered(rule, state.sets, f"{where}, rule {number}")
+    )
+
+
+def rule_lowered(rule: t.Rule, sets: Sets, place: str) -> tuple[core.Rule, ...]:
+    """The rules of the core, one or several of the same origin, that do what the rule does. `place` names the
+    rule among all others."""
+    making = _Making(sets, core.Origin(rule.span, rule_text(rule)), place)
     for statement in rule.statements:
         if making.ended:
             break
@@ -115,10 +125,12 @@ class _Making:
 
     sets: Sets
     origin: core.Origin
+    place: str
     guard: core.Guard = ()
     actions: list[core.Action] = field(default_factory=list)
     rules: list[core.Rule] = field(default_factory=list)
     ended: bool = False
+    extensions: int = 0
 
     def take(self, statement: t.Node) -> None:
         context = Context(self.sets, self.guard)
@@ -135,16 +147,25 @@ class _Making:
                 made = verdict_action(statement)
                 self.do(made if made is not None else core.Log("continue"))
             case t.ObjectReference(kind="limit" | "quota"):
-                self.ask((fact(statement),))
+                self.ask((_may_fail(statement),))
             case t.Update(statements=inner) if inner:
                 self.ask((*implied(statement, context), _may_fail(statement)))
             case t.Xt(kind="match"):
-                self.ask((core.Fact(statement_text(statement), tracking=True),))
+                self.ask((core.Fact(self.named(statement), tracking=True, own=True),))
             case _ if isinstance(statement, _MAY_FAIL):
                 self.ask((_may_fail(statement),))
             case _:
                 self.ask(implied(statement, context))
-                self.do(action(statement))
+                made = action(statement)
+                if isinstance(statement, t.Xt) and isinstance(made, core.Unknown):
+                    made = replace(made, text=self.named(statement))
+                self.do(made)
+
+    def named(self, statement: t.Xt) -> str:
+        """An extension of iptables by its place: nft does not list what two of one name are asked for."""
+        self.extensions += 1
+        within = f", no. {self.extensions}" if self.extensions > 1 else ""
+        return f"{statement_text(statement)} ({self.place}{within})"
 
     def ask(self, literals: core.Guard) -> None:
         if self.actions and literals:
@@ -191,8 +212,9 @@ class _Making:
         elements = _verdicts(statement.table, context)
         if elements is None:
             unknown = core.Unknown(statement_text(statement), tracking=uses(statement, t.Ct))
-            self.rules.append(core.Rule((*self.guard, fact(statement)), (unknown,), self.origin))
-            self.guard += (fact(statement),)
+            found = fact(statement, context)
+            self.rules.append(core.Rule((*self.guard, found), (unknown,), self.origin))
+            self.guard += (found,)
             return
         groups: dict[t.Expression | None, list[t.Expression]] = {}
         for element in elements:
@@ -222,7 +244,7 @@ def _asked(statement: t.Match, context: Context) -> core.Guard:
 
 def _may_fail(statement: t.Node) -> core.Fact:
     tracking = uses(statement, t.Ct) or uses(statement, t.ConnectionLimit)
-    return core.Fact(statement_text(statement), tracking=tracking)
+    return core.Fact(statement_text(statement), tracking=tracking, own=True)
 
 
 def _verdicts(table: t.Expression, context: Context) -> tuple[t.Element, ...] | None:
@@ -254,4 +276,4 @@ def _one_of(key: t.Expression, keys: tuple[t.Expression, ...], context: Context,
     if made is not None:
         return made
     literal = t.SetLiteral(tuple(t.Element(part) for part in keys))
-    return (fact(t.Match(key, literal), negated),)
+    return (fact(t.Match(key, literal), context, negated),)

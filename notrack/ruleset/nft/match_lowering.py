@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain
 
@@ -16,6 +16,7 @@ from notrack.ruleset.nft.subject import METAS, Subject, bits, subject, values
 from notrack.ruleset.nft.variables import spliced
 
 Sets = dict[str, t.Set]
+_EVALUATED = (t.Numgen, t.Limit, t.Quota, t.ConnectionLimit)
 _MARKS = (Field.MARK, Field.CT_MARK)
 _FRAGMENTS = {0x1FFF: (Fragment.LATER,), 0x3FFF: (Fragment.FIRST, Fragment.LATER)}
 
@@ -38,34 +39,47 @@ class Context:
         )
 
 
-def fact(node: t.Node, negated: bool = False) -> core.Fact:
+def fact(node: t.Node, context: Context, negated: bool = False) -> core.Fact:
     """The free fact that a part stands for: equal text, equal fact."""
-    text = statement_text(node)
-    return core.Fact(text, negated, tracking=uses(node, t.Ct), reassembles=uses(node, t.Socket))
+    return core.Fact(
+        statement_text(node), negated, uses(node, t.Ct), uses(node, t.Socket), own=_counts(node, context.sets)
+    )
+
+
+def _counts(node: t.Node, sets: Sets) -> bool:
+    """Whether the answer may be another one when asked again: a counter, a set that packets fill."""
+    return any(
+        isinstance(part, _EVALUATED)
+        or (isinstance(part, t.SetReference) and not (part.name in sets and is_fixed(sets[part.name])))
+        for part in parts_of(node)
+    )
+
+
+def parts_of(node: t.Node) -> Iterator[t.Node]:
+    """The node and everything in it."""
+    yield node
+    for name in node.__dataclass_fields__:
+        value = getattr(node, name)
+        for part in value if isinstance(value, tuple) else (value,):
+            if isinstance(part, t.Node):
+                yield from parts_of(part)
 
 
 def uses(node: t.Node, kind: type[t.Node]) -> bool:
     """Whether such a part is anywhere in the node."""
-    if isinstance(node, kind):
-        return True
-    for name in node.__dataclass_fields__:
-        value = getattr(node, name)
-        inner = value if isinstance(value, tuple) else (value,)
-        if any(isinstance(part, t.Node) and uses(part, kind) for part in inner):
-            return True
-    return False
+    return any(isinstance(part, kind) for part in parts_of(node))
 
 
 def match_literals(match: t.Match, context: Context) -> core.Guard:
     """The literals that hold exactly when the match does (a `Fact` where that cannot be said)."""
-    made = _special(match) or _plain(match, context)
+    made = _special(match, context) or _plain(match, context)
     if made is not None:
         return made
     negated = match.op == "!="
-    return (fact(t.Match(match.left, match.right, "" if negated else match.op), negated),)
+    return (fact(t.Match(match.left, match.right, "" if negated else match.op), context, negated),)
 
 
-def _special(match: t.Match) -> core.Guard | None:
+def _special(match: t.Match, context: Context) -> core.Guard | None:
     if isinstance(match.left, t.Binary):
         return _under_mask(match, match.left)
     if isinstance(match.right, t.Masked):
@@ -74,7 +88,7 @@ def _special(match: t.Match) -> core.Guard | None:
     if match.left == t.Payload("tcp", "flags"):
         return _flags(match)
     if match.left == t.Ct("state"):
-        return _state(match)
+        return _state(match, context)
     if match.left == t.Ct("status"):
         return _status(match)
     return _fragment(match)
@@ -108,7 +122,7 @@ def _flags(match: t.Match) -> core.Guard | None:
     return (*reads.needs, core.Among(reads.field, IntervalSet.single(number), match.op == "!="))
 
 
-def _state(match: t.Match) -> core.Guard | None:
+def _state(match: t.Match, context: Context) -> core.Guard | None:
     """A packet has one state: a list is any of them, and equal to several at once is nothing."""
     reads = subject(match.left)
     parts = match.right.parts if isinstance(match.right, t.Listing) else (match.right,)
@@ -118,7 +132,7 @@ def _state(match: t.Match) -> core.Guard | None:
     if any(part is None for part in found) or match.op not in ("", "==", "!=", "!"):
         return None
     if match.op == "==" and len(parts) > 1:
-        return (core.Never(), fact(match))
+        return (core.Never(), fact(match, context))
     together = _union(part for part in found if part)
     return (core.Among(reads.field, together, match.op in ("!=", "!")),)
 

@@ -24,6 +24,9 @@ TRACKING = frozenset(
     ("state", "conntrack", "connmark", "connlabel", "connbytes", "connlimit", "helper", "cluster")
 )
 REASSEMBLING = frozenset(("socket",))
+# Matches that count, or draw lots, when they are asked: two equal ones may differ about one packet.
+EVALUATED = frozenset(("limit", "hashlimit", "statistic", "quota", "recent", "connlimit", "nfacct"))
+DECIDED_ONCE = frozenset(("shell",))  # what only a running script knows, which holds for all packets or none
 _EVERYWHERE = frozenset(
     (Field.SOURCE, Field.DESTINATION, Field.IN, Field.OUT, Field.PROTOCOL, Field.LENGTH, Field.TTL, Field.TOS)
 )
@@ -62,7 +65,8 @@ def match_fact(match: Match) -> core.Fact:
 
 
 def named_fact(match: str, text: str, negated: bool) -> core.Fact:
-    return core.Fact(text, negated, tracking=match in TRACKING, reassembles=match in REASSEMBLING)
+    own = match in EVALUATED or (match_named(match) is None and match not in DECIDED_ONCE)
+    return core.Fact(text, negated, match in TRACKING, match in REASSEMBLING, own)
 
 
 def match_text(match: Match) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from notrack.packets.address import Family
 from notrack.packets.fields import AddressType, Field, Fragment, interface_value
 from notrack.packets.intervals import IntervalSet
@@ -87,7 +89,7 @@ def _types6(
 
 def _opposite(literal: core.Among | core.Fact) -> core.Literal:
     if isinstance(literal, core.Fact):
-        return core.Fact(literal.name, not literal.negated, literal.tracking, literal.reassembles)
+        return replace(literal, negated=not literal.negated)
     return core.Among(literal.field, literal.values, not literal.negated)
 
 

@@ -62,9 +62,9 @@ def test_of_a_target_of_iptables_its_name_tells_what_it_may_do() -> None:
     body = 'xt target "MASQUERADE"\nxt target "DNAT"\nxt target "TCPMSS"\nxt target "CT"'
     assert [actions for _, actions in rules(body)] == [
         (core.Nat(core.NatKind.MASQUERADE, text='xt target "MASQUERADE"'),),
-        (core.Unknown('xt target "DNAT"', tracking=True),),
+        (core.Unknown('xt target "DNAT" (inet x y, rule 2)', tracking=True),),
         (core.Log('xt target "TCPMSS"'),),
-        (core.Unknown('xt target "CT"', tracking=True),),
+        (core.Unknown('xt target "CT" (inet x y, rule 4)', tracking=True),),
     ]
 
 
@@ -149,9 +149,9 @@ def test_what_may_match_is_a_fact_and_ct_keeps_tracking_on() -> None:
     body = 'limit rate 5/second accept\nct count over 5 drop\nip saddr @seen drop\nct helper "ftp" accept'
     guards = [guard for guard, _ in rules(body, sets)]
     assert guards == [
-        (core.Fact("limit rate 5/second"),),
-        (core.Fact("ct count over 5", tracking=True),),
-        (V4, core.Fact("ip saddr @seen")),
+        (core.Fact("limit rate 5/second", own=True),),
+        (core.Fact("ct count over 5", tracking=True, own=True),),
+        (V4, core.Fact("ip saddr @seen", own=True)),
         (core.Fact('ct helper "ftp"', tracking=True),),
     ]
 
