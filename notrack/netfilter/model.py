@@ -137,6 +137,7 @@ class Model:
         self.algebra = Algebra(self.space)
         self._chains: dict[tuple[int, Hook], Chains] = {}
         self._passages: dict[Way, Passage] = {}
+        self._fates: dict[Way, Function] = {}
 
     @cached_property
     def keepers(self) -> tuple[tracking.Keeper, ...]:
@@ -176,6 +177,19 @@ class Model:
         return self.space.mirror(diagram) if self.answers else diagram
 
     def _passage(self, way: Way) -> Passage:
+        return self._as_seen(way, self.domain(way), self.fate(way))
+
+    def fate(self, way: Way) -> Function:
+        """What becomes of every packet of a way, by what connection tracking says of it or would say.
+
+        Here the state of a packet is that of its flow, also where a rule untracked it: outcomes of such a
+        packet do not depend on it. ELSEWHERE is the end of packets that do not take the way.
+        """
+        if way not in self._fates:
+            self._fates[way] = self._fate(way)
+        return self._fates[way]
+
+    def _fate(self, way: Way) -> Function:
         space, late = self.space, self.algebra
         function = NOTHING
         for stage in STAGES[way]:
@@ -183,7 +197,17 @@ class Model:
             if stage.hook in (Hook.PREROUTING, Hook.OUTPUT) and not stage.early and not stage.again:
                 elsewhere = space.complement(self.arrives(way))
                 function = late.compose(function, late.constant(Outcome(End.ELSEWHERE), elsewhere))
-        return self._as_seen(way, self.domain(way), function)
+        return function
+
+    def untracked(self, way: Way) -> int:
+        """The packets that rules take out of tracking before it; any state is that of every other."""
+        first = STAGES[way][0]
+        function = self._stage(first, way)
+        leaves = questions.leaves(self.space, function.diagram)
+        marked = frozenset(
+            leaf for leaf in leaves if self.algebra.outcome(leaf).effects.track is Track.UNTRACKED
+        )
+        return self.algebra.where(function.diagram, marked)
 
     def domain(self, way: Way) -> int:
         """The packets that may take the way, with every state that connection tracking may give them."""
