@@ -93,7 +93,7 @@ _ORDER = {field: i for i, field in enumerate(Field)}
 
 def _addresses(nat: Nat, host: Host, family: Family, hook: Hook) -> IntervalSet | None:
     if nat.addresses is not None or nat.kind in (NatKind.SNAT, NatKind.DNAT):
-        return nat.addresses or None
+        return (nat.addresses & family.whole) or None if nat.addresses is not None else None
     if nat.kind is NatKind.REDIRECT and hook is Hook.OUTPUT:
         return IntervalSet.single(LOOPBACK[family])
     own = host.addresses(family) or unicast(family)

@@ -163,9 +163,17 @@ class NatKind(enum.Enum):
     REDIRECT = "redirect"
 
 
+SOMEWHERE = IntervalSet(((0, (1 << 128) - 1),))
+ANY_PORT = IntervalSet(((0, 65535),))
+"""In a translation: an address, a port is given, but which one is not known."""
+
+
 @dataclass(frozen=True, slots=True)
 class Nat:
-    """A translation. `addresses`, `ports` None: not said (kept, or chosen by the kernel)."""
+    """A translation to one of `addresses` and one of `ports`. None: not said (kept, or chosen by the kernel).
+
+    `SOMEWHERE`, or all addresses of a family, is an address that is said and not known.
+    """
 
     kind: NatKind
     addresses: IntervalSet | None = None

@@ -6,9 +6,10 @@ from notrack.packets.fields import Field
 from notrack.ruleset import core
 from notrack.ruleset.nft import tree as t
 from notrack.ruleset.nft.expression_writer import expression_text
-from notrack.ruleset.nft.match_lowering import uses
+from notrack.ruleset.nft.match_lowering import Sets, uses
 from notrack.ruleset.nft.statement_writer import statement_text
-from notrack.ruleset.nft.subject import METAS, PAYLOADS, TRANSPORT, Subject, bits, values
+from notrack.ruleset.nft.subject import METAS, PAYLOADS, Subject, bits, values
+from notrack.ruleset.nft.translation_lowering import translation
 
 ALL = (1 << 32) - 1
 _VERDICTS = {
@@ -16,7 +17,6 @@ _VERDICTS = {
     "drop": core.Verdict.DROP,
     "return": core.Verdict.RETURN,
 }
-_ADDRESSES = {"ip": PAYLOADS[("ip", "saddr")], "ip6": PAYLOADS[("ip6", "saddr")]}
 _HARMLESS_META = ("nftrace", "priority", "secmark", "rtclassid")
 
 
@@ -39,8 +39,8 @@ def ends(action: core.Action) -> bool:
     return isinstance(action, core.Verdict | core.Jump | core.Nat)
 
 
-def action(node: t.Node) -> core.Action:
-    """The action of a statement that is neither a match nor a verdict."""
+def action(node: t.Node, sets: Sets) -> core.Action:
+    """The action of a statement that is neither a match nor a verdict; `sets` are those of its table."""
     text = statement_text(node)
     match node:
         case t.Notrack():
@@ -48,7 +48,7 @@ def action(node: t.Node) -> core.Action:
         case t.Reject():
             return core.Verdict.REJECT
         case t.Nat():
-            return _nat(node, text)
+            return translation(node, sets)
         case t.Assign(target=t.Expression() as target, value=t.Expression() as value):
             return _assign(target, value, text)
         case t.Counter() | t.Log() | t.Last() | t.Duplicate() | t.Update() | t.Reset():
@@ -66,15 +66,6 @@ def action(node: t.Node) -> core.Action:
         case t.Synproxy() | t.ObjectReference(kind="synproxy") | t.Xt():
             return core.Unknown(text, tracking=True)
     return core.Unknown(text, tracking=uses(node, t.Ct))
-
-
-def _nat(node: t.Nat, text: str) -> core.Nat:
-    addresses = None
-    if node.address is not None:
-        found = [values(reads, node.address) for reads in _ADDRESSES.values()]
-        addresses = next((part for part in found if part), None)
-    ports = values(TRANSPORT["dport"], node.port) if node.port is not None else None
-    return core.Nat(core.NatKind(node.kind), addresses, ports, text)
 
 
 def _assign(target: t.Expression, value: t.Expression, text: str) -> core.Action:

@@ -13,7 +13,7 @@ from notrack.ruleset import core
 from notrack.ruleset.nft import tree as t
 from notrack.ruleset.nft.expression_writer import expression_text
 from notrack.ruleset.nft.match_lowering import Context, fact, key_literals, keys_of
-from notrack.ruleset.nft.subject import PAYLOADS
+from notrack.ruleset.nft.subject import METAS, PAYLOADS, values
 
 _FAMILY = {
     "ip": core.Among(Field.FAMILY, IntervalSet.single(4)),
@@ -54,10 +54,20 @@ def _collect(node: t.Node, context: Context, found: list[core.Literal]) -> None:
                 _collect(part, context, found)
 
 
+def _covers(key: t.Expression, keys: tuple[t.Expression, ...]) -> bool:
+    """Whether the keys are all the numbers that `numgen` or a hash may give."""
+    if not isinstance(key, t.Numgen | t.Hash):
+        return False
+    numbers = [values(METAS["mark"], part) for part in keys]
+    found = IntervalSet.of(span for part in numbers if part is not None for span in part.spans)
+    first = key.offset or 0
+    return IntervalSet(((first, first + key.modulus - 1),)) <= found
+
+
 def _of_mapping(node: t.Mapping, context: Context) -> core.Guard:
     keys = keys_of(node.table, context)
     if keys is None:
         return (fact(node, context),)
-    if any(isinstance(key, t.Wildcard) for key in keys):
+    if any(isinstance(key, t.Wildcard) for key in keys) or _covers(node.key, keys):
         return ()
     return key_literals(node.key, keys, context) or (fact(node, context),)

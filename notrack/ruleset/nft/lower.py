@@ -27,6 +27,7 @@ from notrack.ruleset.nft.match_lowering import (
 )
 from notrack.ruleset.nft.state import TableState, in_force
 from notrack.ruleset.nft.statement_writer import rule_text, statement_text
+from notrack.ruleset.nft.translation_lowering import chosen, mapping_of, translation
 from notrack.ruleset.nft.variables import expanded, spliced
 from notrack.text.diagnostic import Diagnostic
 
@@ -37,6 +38,7 @@ _FAMILIES = {
     "netdev": frozenset(Family),
 }
 _MAY_FAIL = (t.Limit, t.Quota, t.ConnectionLimit, t.Meter)
+TRANSLATIONS_MAXIMUM = 256  # values of one map that become rules of their own
 _KEEPS = ("ct timeout", "ct expectation", "synproxy")
 
 
@@ -143,6 +145,8 @@ class _Making:
                 statement, target, mapping, context
             ):
                 pass
+            case t.Nat() if self.translate(statement, context):
+                self.ended = True
             case t.Verdict():
                 made = verdict_action(statement)
                 self.do(made if made is not None else core.Log("continue"))
@@ -156,7 +160,7 @@ class _Making:
                 self.ask((_may_fail(statement),))
             case _:
                 self.ask(implied(statement, context))
-                made = action(statement)
+                made = action(statement, self.sets)
                 if isinstance(statement, t.Xt) and isinstance(made, core.Unknown):
                     made = replace(made, text=self.named(statement))
                 self.do(made)
@@ -189,20 +193,41 @@ class _Making:
         elements = _verdicts(mapping.table, context)
         if elements is None or expression_text(target) in expression_text(mapping.key):
             return False
-        groups: dict[t.Expression, list[t.Expression]] = {}
-        for element in elements:
-            if element.data is None:
-                return False
-            groups.setdefault(element.data, []).append(element.key)
+        groups = _groups(elements)
+        if groups is None:
+            return False
         if self.actions:
             self.emit()
         every: list[core.Guard] = []
         for data, keys in groups.items():
             for guard in _key_guards(mapping.key, tuple(keys), elements, context):
                 every.append(guard)
-                made = action(replace(statement, value=data))
+                made = action(replace(statement, value=data), self.sets)
                 self.rules.append(core.Rule(self.guard + guard, (made,), self.origin))
         self.guard += every[0] if len(every) == 1 else (core.OneOf(tuple(every)),)
+        return True
+
+    def translate(self, statement: t.Nat, context: Context) -> bool:
+        """`dnat to KEY map { .. }`: one rule for each value, if all are known and the key is exact."""
+        mapping = mapping_of(statement)
+        elements = _verdicts(mapping.table, context) if mapping else None
+        groups = _groups(elements) if elements else None
+        if not mapping or not elements or not groups or len(groups) > TRANSLATIONS_MAXIMUM:
+            return False
+        needs = implied(replace(statement, address=None, port=None), context)
+        context = replace(context, guard=context.guard + needs)
+        found = [
+            (guard, data)
+            for data, keys in groups.items()
+            for guard in _key_guards(mapping.key, tuple(keys), elements, context)
+        ]
+        if any(isinstance(literal, core.Fact) for guard, _ in found for literal in guard):
+            return False
+        if self.actions:
+            self.emit()
+        for guard, data in found:
+            made = translation(chosen(statement, mapping, data), self.sets)
+            self.rules.append(core.Rule(self.guard + needs + guard, (made,), self.origin))
         return True
 
     def branch(self, statement: t.Vmap, context: Context) -> None:
@@ -231,6 +256,16 @@ class _Making:
             self.guard += goes_on[0] if len(goes_on) == 1 else (core.OneOf(tuple(goes_on)),)
         else:
             self.ended = True
+
+
+def _groups(elements: tuple[t.Element, ...]) -> dict[t.Expression, list[t.Expression]] | None:
+    """The keys of a map by their value; None where one has no value."""
+    groups: dict[t.Expression, list[t.Expression]] = {}
+    for element in elements:
+        if element.data is None:
+            return None
+        groups.setdefault(element.data, []).append(element.key)
+    return groups
 
 
 def _asked(statement: t.Match, context: Context) -> core.Guard:

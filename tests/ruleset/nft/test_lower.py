@@ -209,7 +209,11 @@ def test_a_translation_through_a_map_is_for_its_keys_alone() -> None:
     made = rules(
         "dnat ip to tcp dport map { 80 : 10.0.0.1, 443 : 10.0.0.2 }\nmeta mark set tcp dport map { 5 : 6 }"
     )
-    assert [guard for guard, _ in made] == [(V4, TCP, ports((80, 80), (443, 443))), (TCP, ports((5, 5)))]
+    assert [guard for guard, _ in made] == [
+        (V4, TCP, ports((80, 80))),
+        (V4, TCP, ports((443, 443))),
+        (TCP, ports((5, 5))),
+    ]
 
 
 def test_what_nft_asks_before_a_statement_is_asked() -> None:
