@@ -12,6 +12,9 @@ from notrack import __version__
 COMMANDS = {
     "compile": "compile a site file to iptables-restore, ip6tables-restore or nft rules",
     "plan": "show every flow of a site, tracked or not, and why",
+    "lint": "find what is wrong in rules that are there, with a packet that proves it",
+    "explain": "print the manual page of a code of the linter",
+    "rules": "list everything that the linter finds",
     "trace": "follow one packet through every hook, rule by rule",
     "facts": "print this host's facts as JSON, for --host",
 }
@@ -21,9 +24,10 @@ _EPILOG = """examples:
   notrack compile site.spec > rules.v4        the IPv4 restore file
   notrack compile site.spec --to nft          one nft file for both families
   notrack compile site.spec -o out/           every target into a directory
+  notrack lint /etc/sysconfig/iptables        what is wrong in rules that are there
 
-exit status: 0 done, 2 wrong usage, 3 a source that cannot be understood, 4 a file cannot be written, or the
-kernel or a system tool refused"""
+exit status: 0 done or clean, 1 findings, 2 wrong usage, 3 a source that cannot be understood, 4 a file cannot
+be written, or the kernel or a system tool refused"""
 
 DONE, FINDINGS, USAGE, NOT_UNDERSTOOD, REFUSED, ROLLED_BACK, DIFFERENT = range(7)
 

@@ -32,6 +32,7 @@ class Diagnostic:
     help: str | None = None
     related: tuple[Related, ...] = ()
     notes: tuple[str, ...] = ()  # e.g. a witness packet, one line each
+    code: str | None = None  # of the linter's rule that found it
 
 
 class Rejected(Exception):

@@ -31,9 +31,8 @@ def render(diagnostic: Diagnostic, *, colour: bool = False) -> str:
     below them stand under the right characters, wide ones included.
     """
     paint = _painter(colour)
-    head = paint(diagnostic.severity.value, _COLOURS[diagnostic.severity]) + paint(
-        f": {diagnostic.message}", _BOLD
-    )
+    kind = diagnostic.severity.value + (f"[{diagnostic.code}]" if diagnostic.code else "")
+    head = paint(kind, _COLOURS[diagnostic.severity]) + paint(f": {diagnostic.message}", _BOLD)
     marks = _marks(diagnostic)
     width = max((len(str(mark.span.line)) for mark in marks), default=1)
     lines = [head]
