@@ -14,8 +14,9 @@ class UnknownCode(Exception):
 
     def __init__(self, word: str) -> None:
         self.word = word
-        every = [rule.code for rule in collected()] + [rule.name for rule in collected()]
-        self.hint = nearest(word.upper(), every) or nearest(word.lower(), every)
+        every = {rule.code.lower(): rule.code for rule in collected()} | {r.name: r.name for r in collected()}
+        found = nearest(word.lower(), every)
+        self.hint = None if found is None else every[found]
         super().__init__(
             f"no rule is called {word!r}" + (f"; did you mean {self.hint}?" if self.hint else "")
         )
