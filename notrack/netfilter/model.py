@@ -8,7 +8,7 @@ from functools import cached_property
 
 from notrack.netfilter import tracking, ways
 from notrack.netfilter.chains import NOTHING, Algebra, Chains, End, Function, Outcome
-from notrack.netfilter.effects import Effects, Track
+from notrack.netfilter.effects import NONE, Effects, Track, behind
 from notrack.netfilter.host import UNKNOWN_HOST, Host
 from notrack.netfilter.ways import STAGES, Mounted, Stage, Way
 from notrack.packets import questions
@@ -137,7 +137,7 @@ class Model:
         self.algebra = Algebra(self.space)
         self._chains: dict[tuple[int, Hook], Chains] = {}
         self._passages: dict[Way, Passage] = {}
-        self._fates: dict[Way, Function] = {}
+        self._fates: dict[tuple[Way, Effects], Function] = {}
 
     @cached_property
     def keepers(self) -> tuple[tracking.Keeper, ...]:
@@ -179,21 +179,26 @@ class Model:
     def _passage(self, way: Way) -> Passage:
         return self._as_seen(way, self.domain(way), self.fate(way))
 
-    def fate(self, way: Way) -> Function:
+    def fate(self, way: Way, wire: Effects = NONE) -> Function:
         """What becomes of every packet of a way, by what connection tracking says of it or would say.
 
         Here the state of a packet is that of its flow, also where a rule untracked it: outcomes of such a
         packet do not depend on it. ELSEWHERE is the end of packets that do not take the way.
-        """
-        if way not in self._fates:
-            self._fates[way] = self._fate(way)
-        return self._fates[way]
 
-    def _fate(self, way: Way) -> Function:
+        `wire`: how the packets look until the kernel's own translation at the first hook takes that off: the
+        answers to translated packets, which are told as they are behind it.
+        """
+        key = (way, wire)
+        if key not in self._fates:
+            self._fates[key] = self._fate(way, wire)
+        return self._fates[key]
+
+    def _fate(self, way: Way, wire: Effects) -> Function:
         space, late = self.space, self.algebra
         function = NOTHING
         for stage in STAGES[way]:
-            function = late.compose(function, self._stage(stage, way))
+            seen = wire if stage.hook is STAGES[way][0].hook else NONE
+            function = late.compose(function, self._stage(stage, way, seen))
             if stage.hook in (Hook.PREROUTING, Hook.OUTPUT) and not stage.early and not stage.again:
                 elsewhere = space.complement(self.arrives(way))
                 function = late.compose(function, late.constant(Outcome(End.ELSEWHERE), elsewhere))
@@ -243,18 +248,24 @@ class Model:
             ),
         )
 
-    def _stage(self, stage: Stage, way: Way) -> Function:
+    def _stage(self, stage: Stage, way: Way, wire: Effects = NONE) -> Function:
         early = stage.early and not stage.again
         algebra = self.algebra
-        before, nat, behind = ways.in_order(ways.mounted(self.ruleset, stage, self.family))
-        row = [self.chains(item, stage).base(item.chain) for item in before]
+        before, nat, later = ways.in_order(ways.mounted(self.ruleset, stage, self.family))
+        row = [self._base(item, stage, wire) for item in before]
         row.append(self._translation(nat, stage, algebra))
-        row += [self.chains(item, stage).base(item.chain) for item in behind]
+        row += [self._base(item, stage, wire) for item in later]
         function = algebra.compose_all(row)
         function = self._assigned(algebra, function, self.seen_at(stage, way))
         if early:
             function = self.algebra.ended(function, lambda old: replace(old, effects=old.effects.as_entry()))
         return self._defragmented(function) if self.splits_fragments(stage) else function
+
+    def _base(self, item: Mounted, stage: Stage, wire: Effects) -> Function:
+        function = self.chains(item, stage).base(item.chain)
+        if wire == NONE or item.priority >= ways.TRANSLATION_PRIORITY:
+            return function
+        return Function(behind(self.space, function.diagram, wire), function.changing)
 
     def seen_at(self, stage: Stage, way: Way) -> dict[Field, int]:
         """Fields that the rules of a stage see otherwise than the packet of the whole way has them.

@@ -70,7 +70,14 @@ ROUTED = {
     Way.LOOPBACK: (AddressType.LOCAL,),
 }
 """The kinds of destinations, as they are when routed, that take each way."""
-_NAT_PRIORITY = {Hook.PREROUTING: -100, Hook.OUTPUT: -100, Hook.INPUT: 100, Hook.POSTROUTING: 100}
+TRANSLATION_PRIORITY = -100
+"""Where the kernel translates destinations at PREROUTING and OUTPUT, and the answers of translated sources."""
+_NAT_PRIORITY = {
+    Hook.PREROUTING: TRANSLATION_PRIORITY,
+    Hook.OUTPUT: TRANSLATION_PRIORITY,
+    Hook.INPUT: 100,
+    Hook.POSTROUTING: 100,
+}
 
 
 @dataclass(frozen=True, slots=True)

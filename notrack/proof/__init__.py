@@ -1,0 +1,1 @@
+"""What a compile promises, and whether the emitted text keeps it."""

@@ -1,0 +1,165 @@
+"""Answers and later packets, cut down to those whose flows are opened: both rulesets let the opening packet
+pass and translate it alike. Where they do not, the opening packet is itself a difference.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from notrack.netfilter.effects import Change as Value
+from notrack.netfilter.effects import Effects, Unsure
+from notrack.netfilter.ways import Way
+from notrack.packets.budget import TooHard
+from notrack.packets.diagram import EMPTY
+from notrack.packets.fields import AddressType, Field
+from notrack.packets.intervals import IntervalSet
+from notrack.proof.difference_labels import Fate, Translation
+from notrack.proof.difference_roles import Role
+from notrack.proof.difference_sides import BACK
+from notrack.proof.difference_slices import Slices
+
+_MOST = 32  # translations that are told apart, of each kind
+# What two packets of one flow need not share. The state is none of a packet here.
+_OF_ONE_PACKET = (
+    Field.FLAGS, Field.FRAGMENT, Field.ICMP_CODE, Field.MAC, Field.PACKET_TYPE, Field.LENGTH, Field.TTL,
+    Field.TOS, Field.MARK, Field.CT_MARK, Field.CT_DIRECTION, Field.CT_SNAT, Field.CT_DNAT, Field.STATE,
+)  # fmt: skip
+_TARGET = (Field.DESTINATION, Field.DESTINATION_PORT)
+Pair = tuple[Fate, Fate, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """The flows that both rulesets open alike, by their first packets behind the translation of destinations.
+
+    `wire`: those packets as they come in. All are sets without what packets of one flow need not share.
+    """
+
+    translation: Translation | None
+    packets: int
+    wire: int
+
+
+class Openers:
+    """Which flows are opened, and what becomes of their other packets."""
+
+    def __init__(self, slices: Slices) -> None:
+        self.slices = slices
+        self.space = slices.space
+        self._opened: dict[Way, list[Opened]] = {}
+
+    def pairs(self, role: Role, view: Way) -> Iterator[Pair]:
+        """Every two different fates of answers or later packets of flows that are opened."""
+        if role is Role.ANSWER:
+            yield from self._answers(view)
+        else:
+            yield from self._laters(view)
+
+    def _answers(self, view: Way) -> Iterator[Pair]:
+        opened = self.opened(BACK[view])
+        plain = [one for one in opened if one.translation is None or not one.translation.of_source]
+        flows = self.space.first([one.packets for one in plain])
+        for old, new, packets in self.slices.pairs(Role.ANSWER, view):
+            yield old, new, self._answering(packets, flows, view)
+        moved = [one for one in opened if one.translation is not None and one.translation.of_source]
+        for one in moved:
+            assert one.translation is not None
+            wire = wire_effects(one.translation)
+            for old, new, packets in self.slices.apart(*self.slices.answers_on_wire(view, wire)):
+                if not old.elsewhere and not new.elsewhere:
+                    yield old, new, self._answering(packets, one.packets, view)
+
+    def _laters(self, view: Way) -> Iterator[Pair]:
+        opened = self.opened(view)
+        flows = self.space.first([one.packets for one in opened])
+        moved = [one for one in opened if one.translation is not None]
+        sourced = self.space.first([one.packets for one in moved if one.translation.of_source])  # type: ignore[union-attr]
+        for old, new, packets in self.slices.pairs(Role.LATER, view):
+            inside = self.space.meet(packets, flows)
+            yield old, new, self.space.join(self._answered(inside, view), self.space.meet(inside, sourced))
+        yield from self._before_translation(moved, view)
+
+    def _before_translation(self, moved: list[Opened], view: Way) -> Iterator[Pair]:
+        """Later packets of translated flows that one ruleset alone untracks, as they come in."""
+        space = self.space
+        came = space.meet(space.first([one.wire for one in moved]), self.slices.cast.laters)
+        if came == EMPTY:
+            return
+        before, after = (side.untracked(view) for side in self.slices.sides)
+        yield Fate("accept"), Fate("accept", tracked=False), space.meet(came, space.minus(after, before))
+        yield Fate("accept", tracked=False), Fate("accept"), space.meet(came, space.minus(before, after))
+
+    def opened(self, view: Way) -> list[Opened]:
+        """The flows whose first packets go this way, by how both rulesets translate them."""
+        if view not in self._opened:
+            self._opened[view] = list(self._found(view))
+        return self._opened[view]
+
+    def _found(self, view: Way) -> Iterator[Opened]:
+        slices, space = self.slices, self.space
+        (before, after), *_ = slices.fates(Role.OPENING, view)
+        known = [slices.passing(function) for function in (before, after)]
+        shared = [moved for moved in known[0] if moved in known[1]]
+        if sum(moved is not None and moved.of_source for moved in shared) > _MOST:
+            raise TooHard(f"more than {_MOST} source translations")
+        for moved in shared[:_MOST]:
+            ways = [slices.where(function, known[i][moved]) for i, function in enumerate((before, after))]
+            yield self._opening(moved, space.meet(*ways))
+        rest = shared[_MOST:]
+        if rest:  # told by their targets alone: more flows than there are
+            everything = [slices.passing_all(function) for function in (before, after)]
+            for moved in rest:
+                yield self._opening(moved, space.meet(*everything))
+
+    def _opening(self, moved: Translation | None, packets: int) -> Opened:
+        space = self.space
+        wire = self.flow(packets)
+        if moved is None or not moved.of_destination:
+            return Opened(moved, wire, wire)
+        image = space.exists(wire, (*_TARGET, Field.DESTINATION_TYPE))
+        for field in _TARGET:
+            values = moved.get(field)
+            if values is not None:
+                image = space.meet(space.among(field, values), image)
+        return Opened(moved, image, wire)
+
+    def flow(self, packets: int) -> int:
+        """A set of packets, widened to all packets that those of its flows could be, in their direction."""
+        return self.space.exists(self.space.may(packets), _OF_ONE_PACKET)
+
+    def _answering(self, packets: int, flows: int, view: Way) -> int:
+        """The packets that answer packets of some flows."""
+        asking = self.space.meet(self._mirrored(self.flow(packets), view), flows)
+        return self.space.meet(packets, self._mirrored(asking, view))
+
+    def _answered(self, packets: int, view: Way) -> int:
+        """The packets whose answers pass under both rulesets."""
+        space, slices = self.space, self.slices
+        back = self._mirrored(self.flow(packets), view)
+        for functions in slices.fates(Role.ANSWER, BACK[view]):
+            for function in functions:
+                back = space.meet(back, self.flow(slices.passing_all(function)))
+        return space.meet(packets, self._mirrored(back, view))
+
+    def _mirrored(self, flows: int, view: Way) -> int:
+        if view is Way.LOOPBACK:  # an answer leaves by lo as well
+            flows = self.space.exists(flows, (Field.IN, Field.OUT))
+        return self.space.mirror(flows)
+
+
+def wire_effects(moved: Translation) -> Effects:
+    """How answers to source-translated packets look before they are translated back."""
+    fields: list[tuple[Field, Value]] = []
+    for field, end in ((Field.SOURCE, Field.DESTINATION), (Field.SOURCE_PORT, Field.DESTINATION_PORT)):
+        if any(changed is field for changed, _ in moved.changes):
+            fields.append((end, _value(f"{end.value} on the wire", moved.get(field))))
+    fields.append((Field.DESTINATION_TYPE, AddressType.LOCAL))
+    order = {field: i for i, field in enumerate(Field)}
+    return Effects(fields=tuple(sorted(fields, key=lambda item: order[item[0]])))
+
+
+def _value(name: str, values: IntervalSet | None) -> Value:
+    if values is not None and values.size() == 1:
+        return values.least()
+    return Unsure(name, values)

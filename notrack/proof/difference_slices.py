@@ -1,0 +1,124 @@
+"""Two rulesets' fates of the packets of one role, side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from notrack.netfilter.effects import Effects
+from notrack.netfilter.ways import Way
+from notrack.packets import questions
+from notrack.packets.diagram import EMPTY
+from notrack.packets.fields import Field, State
+from notrack.packets.space import Space
+from notrack.proof.difference_labels import Fate, Translation
+from notrack.proof.difference_pairs import paired
+from notrack.proof.difference_roles import Cast, Role
+from notrack.proof.difference_sides import BACK, Labels, Side, in_view
+
+
+class Slices:
+    """What both rulesets do with the packets of a role on a way; each computed once."""
+
+    def __init__(self, space: Space, labels: Labels, cast: Cast, sides: tuple[Side, Side]) -> None:
+        self.space = space
+        self.labels = labels
+        self.cast = cast
+        self.sides = sides
+        self._fates: dict[tuple[Role, Way], list[tuple[int, int]]] = {}
+        self._pairs: dict[tuple[Role, Way], list[tuple[Fate, Fate, int]]] = {}
+
+    def back(self, view: Way) -> Way:
+        return BACK[view]
+
+    def fates(self, role: Role, view: Way) -> list[tuple[int, int]]:
+        """Pairs of functions from packets (without state) to fates, before and after, on the same packets."""
+        key = (role, view)
+        if key not in self._fates:
+            before, after = self.sides
+            self._fates[key] = [
+                self.functions(view, one, other) for one, other in self.cast.pairs(role, view, before, after)
+            ]
+        return self._fates[key]
+
+    def functions(self, view: Way, before: int, after: int) -> tuple[int, int]:
+        """Both rulesets' fates of packets whose states each of two sets gives."""
+        space = self.space
+        common = in_view(space, view)
+        for side in self.sides:
+            common = space.meet(common, side.headers(view))
+        values = [self.values(side.fates(view), states) for side, states in zip(self.sides, (before, after))]
+        away = [self._elsewhere(one, view) for one in values]
+        if view is Way.FORWARD:
+            leaving = [self.of_way(side, view, states) for side, states in zip(self.sides, (before, after))]
+            common = space.minus(common, space.meet(*leaving))
+        for one in away:
+            common = space.minus(common, one)
+        for one in values:
+            common = space.meet(common, questions.outcomes(space, one, lambda leaf: 1))
+        return space.meet(common, values[0]), space.meet(common, values[1])
+
+    def values(self, function: int, states: int) -> int:
+        """A function of packets with states as one of packets that each have the one state in a set."""
+        return self.space.exists(self.space.meet(states, function), (Field.STATE,))
+
+    def of_way(self, side: Side, view: Way, states: int) -> int:
+        """The packets that do not take the way itself, but another one."""
+        own = self.values(side.labelled(view), states)
+        return questions.outcomes(self.space, own, lambda leaf: int(self.labels.known[leaf].elsewhere))
+
+    def _elsewhere(self, values: int, view: Way) -> int:
+        """The packets that are looked at on another way instead."""
+        if view is not Way.LOCAL_IN:
+            return EMPTY
+        return questions.outcomes(self.space, values, lambda leaf: int(self.labels.known[leaf].elsewhere))
+
+    def pairs(self, role: Role, view: Way) -> list[tuple[Fate, Fate, int]]:
+        """Every two different fates, before and after, with the packets that have them."""
+        key = (role, view)
+        if key not in self._pairs:
+            self._pairs[key] = [
+                found for before, after in self.fates(role, view) for found in self.apart(before, after)
+            ]
+        return self._pairs[key]
+
+    def apart(self, before: int, after: int) -> Iterator[tuple[Fate, Fate, int]]:
+        """Where two functions differ."""
+        space = self.space
+        both = paired(space, before, after)
+        if both == EMPTY:
+            return
+        leaves = questions.leaves(space, both)
+        named = {leaf: value for value, leaf in space.outcomes.items() if leaf in leaves}
+        for leaf in sorted(leaves, reverse=True):
+            value = named[leaf]
+            assert isinstance(value, tuple)
+            old, new = (self.labels.known[part] for part in value)
+            yield old, new, questions.outcomes(space, both, lambda at, leaf=leaf: int(at == leaf))
+
+    def answers_on_wire(self, view: Way, wire: Effects) -> tuple[int, int]:
+        """Both rulesets' fates of answers to tracked, translated packets, told as they are behind that."""
+        space = self.space
+        known = space.meet(space.among(Field.STATE, State.ESTABLISHED), self.cast.answers)
+        common = in_view(space, view)
+        for side in self.sides:
+            common = space.meet(common, side.headers(view))
+        before, after = (self.values(side.labelled(view, wire), known) for side in self.sides)
+        return space.meet(common, before), space.meet(common, after)
+
+    def passing(self, function: int) -> dict[Translation | None, frozenset[int]]:
+        """The leaves of a function at which packets pass, by how they are translated."""
+        found: dict[Translation | None, set[int]] = {}
+        for leaf in sorted(questions.leaves(self.space, function), reverse=True):
+            fate = self.labels.known[leaf]
+            if fate.passes and not fate.elsewhere:
+                found.setdefault(fate.translation, set()).add(leaf)
+        return {moved: frozenset(leaves) for moved, leaves in found.items()}
+
+    def passing_all(self, function: int) -> int:
+        """The packets that pass, whatever is translated."""
+        leaves = self.passing(function).values()
+        return self.where(function, frozenset[int]().union(*leaves))
+
+    def where(self, function: int, wanted: frozenset[int]) -> int:
+        """The packets whose fate is one of these leaves."""
+        return questions.outcomes(self.space, function, lambda leaf: int(leaf in wanted))
