@@ -197,7 +197,7 @@ class Model:
         space, late = self.space, self.algebra
         function = NOTHING
         for stage in STAGES[way]:
-            seen = wire if stage.hook is STAGES[way][0].hook else NONE
+            seen = wire if stage.hook not in _BEHIND_ROUTING and not stage.again else NONE
             function = late.compose(function, self._stage(stage, way, seen))
             if stage.hook in (Hook.PREROUTING, Hook.OUTPUT) and not stage.early and not stage.again:
                 elsewhere = space.complement(self.arrives(way))
@@ -206,8 +206,8 @@ class Model:
 
     def untracked(self, way: Way) -> int:
         """The packets that rules take out of tracking before it; any state is that of every other."""
-        first = STAGES[way][0]
-        function = self._stage(first, way)
+        early = [self._stage(stage, way) for stage in STAGES[way] if stage.early and not stage.again]
+        function = self.algebra.compose_all(early)
         leaves = questions.leaves(self.space, function.diagram)
         marked = frozenset(
             leaf for leaf in leaves if self.algebra.outcome(leaf).effects.track is Track.UNTRACKED
@@ -311,6 +311,9 @@ class Model:
             function = algebra.within(new, self.chains(item, stage).base(item.chain))
             result = algebra.compose(algebra.ended(result, _settled), function)
         return algebra.ended(result, _unsettled)
+
+
+_BEHIND_ROUTING = (Hook.INPUT, Hook.FORWARD, Hook.POSTROUTING, Hook.EGRESS)
 
 
 def _settled(old: Outcome) -> Outcome:
