@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from notrack.netfilter.effects import NONE, Effects, Track, Unsure, behind, mark_bits
+from notrack.netfilter.fragments import misread
 from notrack.netfilter.guards import answered, guard_set
 from notrack.netfilter.host import Host
 from notrack.netfilter.translation import nat_choices, nat_effects, unchanging, without_status
@@ -23,6 +24,7 @@ from notrack.packets.space import Space
 from notrack.ruleset.core import (
     Action,
     Chain,
+    Guard,
     Hook,
     Jump,
     Nat,
@@ -180,12 +182,21 @@ class Chains:
     """Compiles the chains of one table, each once, for one hook's circumstances.
 
     `answers`: as functions of a packet, of what becomes of its answer (every guard with its ends exchanged).
+    `fragments`: later ones come here, nothing has put them together.
     """
 
     def __init__(
-        self, algebra: Algebra, table: Table, hook: Hook, host: Host, *, answers: bool = False
+        self,
+        algebra: Algebra,
+        table: Table,
+        hook: Hook,
+        host: Host,
+        *,
+        answers: bool = False,
+        fragments: bool = False,
     ) -> None:
         self.answers = answers
+        self.fragments = fragments
         self.algebra = algebra
         self.space = algebra.space
         self.table = table
@@ -248,8 +259,12 @@ class Chains:
 
     def guard(self, rule: Rule) -> int:
         """The packets that a rule matches, all else being as the rule sees it."""
-        guard = answered(rule.guard, self.space.family) if self.answers else rule.guard
-        return guard_set(self.space, guard)
+        found = self._guard(rule.guard)
+        later = misread(rule.guard) if self.fragments and self.table.misreads_fragments else None
+        return found if later is None else self.space.join(found, self._guard(later))
+
+    def _guard(self, guard: Guard) -> int:
+        return guard_set(self.space, answered(guard, self.space.family) if self.answers else guard)
 
     def _action(self, action: Action) -> Function:
         algebra = self.algebra

@@ -296,7 +296,14 @@ class Model:
         """The chains of a table, as they are at a stage."""
         key = (id(item.table), stage.hook)
         if key not in self._chains:
-            self._chains[key] = Chains(self.algebra, item.table, stage.hook, self.host, answers=self.answers)
+            self._chains[key] = Chains(
+                self.algebra,
+                item.table,
+                stage.hook,
+                self.host,
+                answers=self.answers,
+                fragments=not self.reassembles,
+            )
         return self._chains[key]
 
     def _translation(self, items: Iterable[Mounted], stage: Stage, algebra: Algebra) -> Function:

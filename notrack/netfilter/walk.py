@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from notrack.netfilter import tracking, ways
 from notrack.netfilter.chains import End, field_effects, mark_effects, unknown_facts
 from notrack.netfilter.effects import NONE, Effects, Track, Unsure, UnsureBit, changed
+from notrack.netfilter.fragments import misread
 from notrack.netfilter.guards import holds
 from notrack.netfilter.host import UNKNOWN_HOST, Host, address_types, group_addresses
 from notrack.netfilter.translation import nat_choices, nat_effects, unchanging, without_status
@@ -115,13 +116,18 @@ class _Walk:
         self.inside.append(chain.name)
         try:
             for rule in chain.rules:
-                if holds(rule.guard, self.values, self.family, self.truth):
+                if self.matches(table, rule):
                     end = self.rule(table, chain, rule, hook)
                     if end is not End.ON:
                         return end
             return End.ON
         finally:
             self.inside.pop()
+
+    def matches(self, table: Table, rule: Rule) -> bool:
+        later = table.misreads_fragments and self.values[Field.FRAGMENT] == Fragment.LATER
+        guard = (misread(rule.guard) if later else None) or rule.guard
+        return holds(guard, self.values, self.family, self.truth)
 
     def rule(self, table: Table, chain: Chain, rule: Rule, hook: Hook) -> End:
         at = len(self.steps)

@@ -259,13 +259,19 @@ class Keeper:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A table of one family or (nft `inet`) of both. Chain names are unique within it."""
+    """A table of one family or (nft `inet`) of both. Chain names are unique within it.
+
+    `misreads_fragments`: what its rules ask of ports, TCP flags or ICMP types may hold for a later fragment
+    too, since nft reads them from whatever stands in their place (tests/kernel/test_facts_fragments.py shows
+    it of Linux 6.18). A literal that names the fragment says that a match is none of those.
+    """
 
     name: str
     families: frozenset[Family]
     chains: tuple[Chain, ...] = ()
     keepers: tuple[Keeper, ...] = ()
     origin: Origin = NOWHERE
+    misreads_fragments: bool = False
 
     def chain(self, name: str) -> Chain | None:
         return next((chain for chain in self.chains if chain.name == name), None)

@@ -262,3 +262,23 @@ def test_defragmentation_is_at_minus_400(lab: Lab) -> None:
     )
     send_big(lab, OWN[4])
     assert (lab.hits("nft", "before"), lab.hits("nft", "behind")) == (PIECES, 1)
+
+
+def test_nft_takes_an_ipv6_fragment_header_for_ports(lab: Lab, backend: str) -> None:
+    """Without reassembly nft and ip6tables-nft look for ports where a later fragment has its fragment header:
+    the offset, in octets, stands where the port of destination would. Legacy ip6tables sees no port."""
+    lab.load_any(
+        backend,
+        v6=xt(
+            raw=[f"-A PREROUTING -s {STRANGER[6]} -p udp --dport 1024:65535 -m comment --comment high"],
+        ),
+        nft=nft(
+            chain(
+                "prerouting",
+                "raw",
+                f'ip6 saddr {STRANGER[6]} udp dport 1024-65535 counter comment "high"',
+            )
+        ),
+    )
+    send_big(lab, OWN[6])  # to port 53, in pieces at 1,448, 2,896, 4,344 and 5,792 octets
+    assert lab.hits(backend, "high") == (0 if backend == "iptables-legacy" else PIECES - 1)

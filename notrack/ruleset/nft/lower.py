@@ -60,7 +60,8 @@ def _table(state: TableState) -> core.Table:
             chains.append(core.Chain(name, rules, base, origin))
     place = core.Origin(state.table.span if state.table else None, f"table {state.family} {state.name}")
     families = _FAMILIES[state.family]
-    return core.Table(f"{state.family} {state.name}", families, tuple(chains), _keepers(state), place)
+    name = f"{state.family} {state.name}"
+    return core.Table(name, families, tuple(chains), _keepers(state), place, misreads_fragments=True)
 
 
 def _keepers(state: TableState) -> tuple[core.Keeper, ...]:
