@@ -38,7 +38,7 @@ def _untracking(view: View) -> list[Span]:
 
 def _is_proxy(view: View) -> bool:
     """Whether what needs tracking is SYNPROXY, which exists to hand connections over to it."""
-    return any("SYNPROXY" in keeper.what.upper() for keeper in view.model.keepers)
+    return any("synproxy" in keeper.origin.text.lower() for keeper in view.model.keepers)
 
 
 _ASSUMED = "that nothing outside these rules keeps tracking on"
@@ -110,7 +110,7 @@ RULE = Rule(
             COMMIT
             *filter
             :INPUT ACCEPT [0:0]
-            -A INPUT -p tcp --dport 80 -m conntrack --ctstate INVALID,UNTRACKED -j SYNPROXY --mss 1460 --sack-perm
+            -A INPUT -p tcp --dport 80 -m conntrack --ctstate INVALID,UNTRACKED -j SYNPROXY --mss 1460
             COMMIT
             """,
         ),
