@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from notrack.lint.configuration import Configuration
     from notrack.lint.engine import Result
     from notrack.lint.finding import Finding
+    from notrack.lint.fixes import Fixed
     from notrack.lint.rule import Rule
     from notrack.lint.subject import Subject
     from notrack.netfilter.host import Host
@@ -50,6 +51,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="exit 1 from this severity on (default: error)",
     )
     add("--exit-zero", action="store_true", help="exit 0 whatever is found")
+    add("--fix", action="store_true", help="mend what can be mended safely, and write the files")
+    add("--unsafe-fixes", action="store_true", help="mend too where behaviour narrows")
+    add("--diff", action="store_true", help="show what --fix would change, and write nothing")
     add("--separate", action="store_true", help="every file is a host of its own (default: all are one host)")
     add("--pairs", action="store_true", help="rules.v4 and rules.v6 of a directory are a host, others alone")
     add("--host", metavar="FILE", help="facts about the host, as `notrack facts` writes them")
@@ -79,12 +83,14 @@ def run(args: argparse.Namespace) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One host that was linted. `faults` are errors of reading that no finding speaks of."""
+    """One host that was linted. `faults` are errors of reading that no finding speaks of; `fixed`: what fixes
+    made of its files (the rest is about them as they are then)."""
 
     subject: Subject
     result: Result
     faults: tuple[Diagnostic, ...]
     remarks: tuple[Diagnostic, ...]
+    fixed: tuple[Fixed, ...] = ()
 
 
 def _rules(args: argparse.Namespace, settings: Configuration) -> tuple[Rule, ...] | None:
@@ -157,11 +163,27 @@ def _run(
     from notrack.cli.rulesfile import including
     from notrack.lint.engine import lint
     from notrack.packets.address import Family
+    from notrack.text.source import Source
 
     family = Family(args.family) if args.family else None
-    made, told = subject(sources, host, family, including(list(names)))
-    result = _without_ignored(lint(made, rules, progress), settings)
-    return Run(made, result, *_split(told, result.findings))
+    include = including(list(names))
+    fixed: tuple[Fixed, ...] = ()
+    if args.fix or args.unsafe_fixes or args.diff:
+        from notrack.lint.fixes import fixed as mended
+
+        def read(texts: Sequence[Source]) -> Subject:
+            return subject(texts, host, family, include)[0]
+
+        def wanted(finding: Finding) -> bool:
+            return not _ignored(finding, settings)
+
+        fixed = mended(sources, read, rules, unsafe=args.unsafe_fixes, wanted=wanted)
+        if not args.diff:
+            sources = [Source(one.source.name, one.text) for one in fixed]
+    made, told = subject(sources, host, family, include)
+    found = lint(made, rules, progress)
+    result = replace(found, findings=tuple(one for one in found.findings if not _ignored(one, settings)))
+    return Run(made, result, *_split(told, result.findings), fixed)
 
 
 def _split(
@@ -176,20 +198,12 @@ def _split(
     return faults, tuple(d for d in left if d.severity is Severity.WARNING)
 
 
-def _without_ignored(result: Result, settings: Configuration) -> Result:
-    """The result without what the configuration ignores in single files."""
-    from dataclasses import replace
-
+def _ignored(finding: Finding, settings: Configuration) -> bool:
+    """Whether the configuration ignores a finding in its file."""
     from notrack.lint.selection import matching
 
-    if not settings.per_file_ignores:
-        return result
-
-    def wanted(finding: Finding) -> bool:
-        words = settings.ignored_in(finding.span.source.name)
-        return all(finding.rule not in matching(word) for word in words)
-
-    return replace(result, findings=tuple(one for one in result.findings if wanted(one)))
+    words = settings.ignored_in(finding.span.source.name) if settings.per_file_ignores else ()
+    return any(finding.rule in matching(word) for word in words)
 
 
 def _report(runs: list[Run], rules: Sequence[Rule], args: argparse.Namespace, settings: Configuration) -> int:
@@ -198,6 +212,19 @@ def _report(runs: list[Run], rules: Sequence[Rule], args: argparse.Namespace, se
 
     for one in runs:
         tell((*one.faults, *one.remarks), args.color)
+    if args.diff:
+        return _show_changes(runs)
+    fixed = [file for one in runs for file in one.fixed]
+    from_input = [file for file in fixed if file.source.name == args.stdin_filename and "-" in args.files]
+    if fixed:
+        from notrack.cli.mended import written
+
+        if not written([file for file in fixed if file not in from_input]):
+            return REFUSED
+        note(_mended(fixed))
+    if from_input:
+        print(from_input[0].text, end="")
+        return DONE
     findings = [finding for one in runs for finding in one.result.findings]
     undecided = dict.fromkeys(rule.code for one in runs for rule in one.result.undecided)
     if not _written(_lines(runs, rules, args), args.output):
@@ -209,6 +236,25 @@ def _report(runs: list[Run], rules: Sequence[Rule], args: argparse.Namespace, se
     if any(one.faults for one in runs):
         return NOT_UNDERSTOOD
     return _status(findings, args, settings)
+
+
+def _show_changes(runs: list[Run]) -> int:
+    """What the fixes would change; as with other tools, a change is a finding."""
+    from notrack.cli.messages import note
+    from notrack.lint.fixes import unified
+
+    changed = [file for one in runs for file in one.fixed if file.changed]
+    for file in changed:
+        print(unified(file), end="")
+    note(_mended(changed).replace("mended", "would mend"))
+    return FINDINGS if changed else DONE
+
+
+def _mended(fixed: Sequence[Fixed]) -> str:
+    findings = sum(len(file.applied) for file in fixed)
+    files = sum(1 for file in fixed if file.changed)
+    plural = ("s" if findings != 1 else "", "s" if files != 1 else "")
+    return f"mended {findings} finding{plural[0]} in {files} file{plural[1]}"
 
 
 def _lines(runs: list[Run], rules: Sequence[Rule], args: argparse.Namespace) -> Iterator[str]:
