@@ -29,7 +29,8 @@ from notrack.ruleset.core import Hook, Ruleset
 VERDICT, TRACKING, TRANSLATION = "verdict", "tracking", "translation"
 _KINDS = (VERDICT, TRACKING, TRANSLATION)
 _COUNTED = (
-    Field.PROTOCOL, Field.ICMP_TYPE, Field.SOURCE, Field.SOURCE_PORT, Field.DESTINATION, Field.DESTINATION_PORT,
+    Field.PROTOCOL, Field.ICMP_TYPE, Field.SOURCE, Field.SOURCE_PORT, Field.DESTINATION,
+    Field.DESTINATION_PORT,
 )  # fmt: skip
 
 
@@ -61,7 +62,7 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """All changes of one family. No change and nothing `undecided`: the rulesets are equal, and that is proven.
+    """All changes of one family. No change and nothing `undecided`: the rulesets are equal, proven.
 
     `facts`: what the packets alone do not decide and the comparison rests on; equal names were taken for
     equal facts.
@@ -172,8 +173,6 @@ def _kinds(before: Fate, after: Fate, view: Way) -> Iterator[tuple[str, Hook]]:
     if before.tracked != after.tracked:
         yield TRACKING, enters
     if before.translation != after.translation:
-        source = all(
-            one is None or not one.of_destination for one in (before.translation, after.translation)
-        )
+        source = all(one is None or not one.of_destination for one in (before.translation, after.translation))
         leaves = Hook.INPUT if view is Way.LOCAL_IN else Hook.POSTROUTING
         yield TRANSLATION, leaves if source else enters

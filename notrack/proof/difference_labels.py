@@ -74,8 +74,8 @@ def translation_of(effects: Effects) -> Translation | None:
     changes: list[tuple[Field, IntervalSet | None]] = []
     for field, change in effects.fields:
         if field in _TRANSLATED:
-            values = change.among if isinstance(change, Unsure) else IntervalSet.single(change)
-            changes.append((field, values))
+            values = IntervalSet.single(change) if isinstance(change, int) else None
+            changes.append((field, change.among if isinstance(change, Unsure) else values))
     return Translation(tuple(changes))
 
 

@@ -15,7 +15,7 @@ from notrack.packets.diagram import EMPTY
 from notrack.packets.fields import AddressType, Field
 from notrack.packets.intervals import IntervalSet
 from notrack.proof.difference_labels import Fate, Translation
-from notrack.proof.difference_roles import Role
+from notrack.proof.difference_roles import UNMOVED, Role, Status
 from notrack.proof.difference_sides import BACK
 from notrack.proof.difference_slices import Slices
 
@@ -40,6 +40,11 @@ class Opened:
     packets: int
     wire: int
 
+    @property
+    def status(self) -> Status:
+        moved = self.translation
+        return (moved.of_source, moved.of_destination) if moved is not None else UNMOVED
+
 
 class Openers:
     """Which flows are opened, and what becomes of their other packets."""
@@ -57,28 +62,23 @@ class Openers:
             yield from self._laters(view)
 
     def _answers(self, view: Way) -> Iterator[Pair]:
-        opened = self.opened(BACK[view])
-        plain = [one for one in opened if one.translation is None or not one.translation.of_source]
-        flows = self.space.first([one.packets for one in plain])
-        for old, new, packets in self.slices.pairs(Role.ANSWER, view):
-            yield old, new, self._answering(packets, flows, view)
-        moved = [one for one in opened if one.translation is not None and one.translation.of_source]
-        for one in moved:
-            assert one.translation is not None
-            wire = wire_effects(one.translation)
-            for old, new, packets in self.slices.apart(*self.slices.answers_on_wire(view, wire)):
-                if not old.elsewhere and not new.elsewhere:
-                    yield old, new, self._answering(packets, one.packets, view)
+        for one in self.opened(BACK[view]):
+            if one.translation is None or not one.translation.of_source:
+                found = self.slices.pairs(Role.ANSWER, view, one.status)
+            else:
+                wire = wire_effects(one.translation)
+                functions = self.slices.answers_on_wire(view, wire, one.status)
+                found = [pair for pair in self.slices.apart(*functions) if not _elsewhere(pair)]
+            for old, new, packets in found:
+                yield old, new, self._answering(packets, one.packets, view)
 
     def _laters(self, view: Way) -> Iterator[Pair]:
         opened = self.opened(view)
-        flows = self.space.first([one.packets for one in opened])
-        moved = [one for one in opened if one.translation is not None]
-        sourced = self.space.first([one.packets for one in moved if one.translation.of_source])  # type: ignore[union-attr]
-        for old, new, packets in self.slices.pairs(Role.LATER, view):
-            inside = self.space.meet(packets, flows)
-            yield old, new, self.space.join(self._answered(inside, view), self.space.meet(inside, sourced))
-        yield from self._before_translation(moved, view)
+        for one in opened:
+            for old, new, packets in self.slices.pairs(Role.LATER, view, one.status):
+                inside = self.space.meet(packets, one.packets)
+                yield old, new, inside if one.status[0] else self._answered(inside, view, one.status)
+        yield from self._before_translation([one for one in opened if one.translation is not None], view)
 
     def _before_translation(self, moved: list[Opened], view: Way) -> Iterator[Pair]:
         """Later packets of translated flows that one ruleset alone untracks, as they come in."""
@@ -133,11 +133,11 @@ class Openers:
         asking = self.space.meet(self._mirrored(self.flow(packets), view), flows)
         return self.space.meet(packets, self._mirrored(asking, view))
 
-    def _answered(self, packets: int, view: Way) -> int:
+    def _answered(self, packets: int, view: Way, status: Status) -> int:
         """The packets whose answers pass under both rulesets."""
         space, slices = self.space, self.slices
         back = self._mirrored(self.flow(packets), view)
-        for functions in slices.fates(Role.ANSWER, BACK[view]):
+        for functions in slices.fates(Role.ANSWER, BACK[view], status):
             for function in functions:
                 back = space.meet(back, self.flow(slices.passing_all(function)))
         return space.meet(packets, self._mirrored(back, view))
@@ -146,6 +146,10 @@ class Openers:
         if view is Way.LOOPBACK:  # an answer leaves by lo as well
             flows = self.space.exists(flows, (Field.IN, Field.OUT))
         return self.space.mirror(flows)
+
+
+def _elsewhere(pair: Pair) -> bool:
+    return pair[0].elsewhere or pair[1].elsewhere
 
 
 def wire_effects(moved: Translation) -> Effects:

@@ -2,19 +2,9 @@
 
 The same packet has another state where the tracking of its flow differs. So each role says, for each ruleset
 by itself, which state tracking gives to a packet that plays it; the packet's fates under those two states are
-compared:
-
-| role | the packet | what tracking says of it |
-| --- | --- | --- |
-| opening | no flow is known, and it may open one | NEW |
-| answer | the other end's, to an opening packet that passes | ESTABLISHED; where the opening packet was not tracked, what it says of a stranger |
-| later | of the end that opened the flow, after an answer | ESTABLISHED; where the flow is tracked on one side alone, NEW or INVALID |
-| related | about a flow or brought by one | RELATED |
-| error | an ICMP error about a flow that one ruleset alone tracks | RELATED there, INVALID in the other |
-| stray | no flow is known and it opens none, or it does not fit its flow | INVALID; NEW for what is picked up midway |
-
-A packet that rules untrack is UNTRACKED in every role: its fate does not depend on its state.
-"""  # noqa: E501
+compared. docs/diff.md says the same in a table. A packet that rules untrack is UNTRACKED in every role: its
+fate does not depend on its state.
+"""
 
 from __future__ import annotations
 
@@ -32,6 +22,19 @@ from notrack.proof.difference_sides import Side
 
 
 class Role(enum.Enum):
+    """What a packet is to its flow.
+
+    - OPENING: no flow is known, and it may open one: NEW;
+    - ANSWER: the other end's, to an opening packet that passes: ESTABLISHED; what is said of a stranger where
+      the opening packet was not tracked;
+    - LATER: of the end that opened, after an answer: ESTABLISHED; NEW or INVALID where one side alone of the
+      flow is tracked;
+    - RELATED: about a flow, or opened by one: RELATED;
+    - ERROR: an ICMP error about a flow that one ruleset alone tracks: RELATED there, INVALID in the other;
+    - STRAY: no flow is known and it opens none, or it does not fit its flow: INVALID, and NEW for what is
+      picked up midway.
+    """
+
     OPENING = "opening"
     ANSWER = "answer"
     LATER = "later"
@@ -40,6 +43,8 @@ class Role(enum.Enum):
     STRAY = "stray"
 
 
+Status = tuple[bool, bool]
+UNMOVED: Status = (False, False)
 _SYN, _FIN, _RST, _ACK = 2, 1, 4, 16
 _ANSWERS = {
     Family.IPV4: IntervalSet.of(((0, 0), (14, 14), (16, 16), (18, 18), (43, 43))),
@@ -97,30 +102,44 @@ class Cast:
         plain = self.space.complement(self.space.among(Field.PROTOCOL, ICMP_PROTOCOL[self.space.family]))
         return self.space.meet(self._tcp_with(flags), self.space.join(plain, self._icmp(kinds)))
 
-    def pairs(self, role: Role, view: Way, before: Side, after: Side) -> Iterator[tuple[int, int]]:
-        """Sets of packets with one state each, for the ruleset before and the one after."""
+    def pairs(
+        self, role: Role, view: Way, before: Side, after: Side, status: Status = UNMOVED
+    ) -> Iterator[tuple[int, int]]:
+        """Sets of packets with one entry each, for the ruleset before and the one after.
+
+        `status`: whether source and destination of the flow of an answer or a later packet are translated.
+        """
         space, never = self.space, before.never
+        asked, told = self._entry(reply=False), self._entry(reply=True)
         if role is Role.OPENING:
-            yield self.opening, self.opening
+            sets = [(self.opening, self.opening)]
         elif role is Role.STRAY:
-            yield self.astray, self.astray
             lost = space.minus(self._state(State.INVALID), never)
-            yield lost, lost
+            sets = [(self.astray, self.astray), (lost, lost)]
         elif role is Role.RELATED:
             tied = space.minus(self._state(State.RELATED), never)
-            yield tied, tied
+            sets = [(tied, tied)]
+            yield space.meet(tied, told), space.meet(tied, told)
         elif role is Role.ERROR:
             tied, lost = (
                 space.meet(self._state(state), self.errors) for state in (State.RELATED, State.INVALID)
             )
-            yield tied, lost
-            yield lost, tied
+            sets = [(tied, lost), (lost, tied)]
         else:
-            yield self._known(role, view, before), self._known(role, view, after)
+            known = self._answer if role is Role.ANSWER else self._later
+            asked = self._entry(reply=role is Role.ANSWER, status=status)
+            sets = [(known(view, before), known(view, after))]
+        for one, other in sets:
+            yield space.meet(one, asked), space.meet(other, asked)
 
-    def _known(self, role: Role, view: Way, side: Side) -> int:
-        """Answers or later packets with the state that they have under a ruleset."""
-        return self._answer(view, side) if role is Role.ANSWER else self._later(view, side)
+    def _entry(self, *, reply: bool, status: Status = UNMOVED) -> int:
+        fields = {Field.CT_DIRECTION: reply, Field.CT_SNAT: status[0], Field.CT_DNAT: status[1]}
+        return self.space.cube({field: IntervalSet.single(int(value)) for field, value in fields.items()})
+
+    def established(self, status: Status) -> int:
+        """Answers to tracked packets of translated flows."""
+        parts = (self._state(State.ESTABLISHED), self._entry(reply=True, status=status), self.answers)
+        return self.space.all_of(parts)
 
     def _answer(self, view: Way, side: Side) -> int:
         space = self.space

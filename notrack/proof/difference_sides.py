@@ -17,7 +17,7 @@ from notrack.netfilter.model import Model
 from notrack.netfilter.tracking import never_tracked
 from notrack.netfilter.ways import LOOPBACK_INTERFACE, Way
 from notrack.packets import questions
-from notrack.packets.diagram import EMPTY
+from notrack.packets.diagram import EMPTY, FULL
 from notrack.packets.fields import NO_INTERFACE, Field
 from notrack.packets.space import Space
 from notrack.proof.difference_labels import Fate, fate_of
@@ -29,7 +29,9 @@ BACK = {
     Way.FORWARD: Way.FORWARD,
     Way.LOOPBACK: Way.LOOPBACK,
 }
-_OTHER = {Way.FORWARD: Way.LOCAL_IN, Way.LOCAL_OUT: Way.LOOPBACK}
+_OTHER = {Way.FORWARD: Way.LOCAL_IN, Way.LOCAL_OUT: Way.LOOPBACK, Way.LOOPBACK: Way.LOCAL_OUT}
+OF_ENTRY = (Field.STATE, Field.CT_DIRECTION, Field.CT_SNAT, Field.CT_DNAT)
+"""What is not the packet's own, but what connection tracking says of it."""
 _SYN = 2
 _SYN_ACK = 18
 
@@ -77,9 +79,7 @@ class Side:
             return own
         taken = self.labelled(other)
         if view is Way.FORWARD:
-            taken = questions.assign(
-                self.space, taken, {self.space.levels[Field.OUT][0]: NO_INTERFACE}
-            )
+            taken = questions.assign(self.space, taken, {self.space.levels[Field.OUT][0]: NO_INTERFACE})
         return self.space.join(self.space.meet(leaving, taken), self.space.minus(own, leaving))
 
     def labelled(self, way: Way, wire: Effects = NONE) -> int:
@@ -95,12 +95,12 @@ class Side:
         return questions.relabelled(self.space, self.model.fate(way, wire).diagram, label)
 
     def headers(self, view: Way) -> int:
-        """The packets that may take the way, without their state."""
-        return self.space.exists(self.model.domain(view), (Field.STATE,))
+        """The packets that may take the way, whatever tracking says of them."""
+        return self.space.exists(self.model.domain(view), OF_ENTRY)
 
     def untracked(self, view: Way) -> int:
         """The packets that its rules take out of tracking."""
-        return self.model.untracked(view)
+        return self.space.exists(self.model.untracked(view), OF_ENTRY)
 
     def opened_untracked(self, view: Way) -> int:
         """The packets whose flow's opening packet, sent the same way, its rules take out of tracking."""
@@ -111,7 +111,7 @@ class Side:
 
         `opening`: the counterpart opened the flow; otherwise it is the answer.
         """
-        found = self._answers.untracked(BACK[view])
+        found = self.space.exists(self._answers.untracked(BACK[view]), OF_ENTRY)
         if view is Way.LOOPBACK:  # its counterpart leaves by lo as well
             levels = self.space.levels
             ends = {levels[Field.IN][0]: LOOPBACK_INTERFACE, levels[Field.OUT][0]: NO_INTERFACE}
@@ -127,10 +127,6 @@ class Side:
 
 
 def in_view(space: Space, view: Way) -> int:
-    """The packets that are looked at on a way: those of loopback whose destination is the host's own.
-
-    What OUTPUT translates to the host itself is looked at where it seemed to go.
-    """
-    if view is Way.LOOPBACK:
-        return space.among(Field.OUT, LOOPBACK_INTERFACE)
-    return 1
+    """The packets that are looked at on a way: what OUTPUT translates is looked at where it seemed to go."""
+    by_lo = space.among(Field.OUT, LOOPBACK_INTERFACE)
+    return {Way.LOOPBACK: by_lo, Way.LOCAL_OUT: space.complement(by_lo)}.get(view, FULL)

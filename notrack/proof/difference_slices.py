@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 from notrack.netfilter.effects import Effects
 from notrack.netfilter.ways import Way
 from notrack.packets import questions
 from notrack.packets.diagram import EMPTY
-from notrack.packets.fields import Field, State
 from notrack.packets.space import Space
 from notrack.proof.difference_labels import Fate, Translation
 from notrack.proof.difference_pairs import paired
-from notrack.proof.difference_roles import Cast, Role
-from notrack.proof.difference_sides import BACK, Labels, Side, in_view
+from notrack.proof.difference_roles import UNMOVED, Cast, Role, Status
+from notrack.proof.difference_sides import BACK, OF_ENTRY, Labels, Side, in_view
 
 
 class Slices:
@@ -24,20 +24,18 @@ class Slices:
         self.labels = labels
         self.cast = cast
         self.sides = sides
-        self._fates: dict[tuple[Role, Way], list[tuple[int, int]]] = {}
-        self._pairs: dict[tuple[Role, Way], list[tuple[Fate, Fate, int]]] = {}
+        self._fates: dict[tuple[Role, Way, Status], list[tuple[int, int]]] = {}
+        self._pairs: dict[tuple[Role, Way, Status], list[tuple[Fate, Fate, int]]] = {}
 
     def back(self, view: Way) -> Way:
         return BACK[view]
 
-    def fates(self, role: Role, view: Way) -> list[tuple[int, int]]:
+    def fates(self, role: Role, view: Way, status: Status = UNMOVED) -> list[tuple[int, int]]:
         """Pairs of functions from packets (without state) to fates, before and after, on the same packets."""
-        key = (role, view)
+        key = (role, view, status)
         if key not in self._fates:
-            before, after = self.sides
-            self._fates[key] = [
-                self.functions(view, one, other) for one, other in self.cast.pairs(role, view, before, after)
-            ]
+            states = self.cast.pairs(role, view, *self.sides, status)
+            self._fates[key] = [self.functions(view, one, other) for one, other in states]
         return self._fates[key]
 
     def functions(self, view: Way, before: int, after: int) -> tuple[int, int]:
@@ -46,10 +44,11 @@ class Slices:
         common = in_view(space, view)
         for side in self.sides:
             common = space.meet(common, side.headers(view))
-        values = [self.values(side.fates(view), states) for side, states in zip(self.sides, (before, after))]
+        known = [(self.sides[0], before), (self.sides[1], after)]
+        values = [self.values(side.fates(view), states) for side, states in known]
         away = [self._elsewhere(one, view) for one in values]
         if view is Way.FORWARD:
-            leaving = [self.of_way(side, view, states) for side, states in zip(self.sides, (before, after))]
+            leaving = [self.of_way(side, view, states) for side, states in known]
             common = space.minus(common, space.meet(*leaving))
         for one in away:
             common = space.minus(common, one)
@@ -59,7 +58,7 @@ class Slices:
 
     def values(self, function: int, states: int) -> int:
         """A function of packets with states as one of packets that each have the one state in a set."""
-        return self.space.exists(self.space.meet(states, function), (Field.STATE,))
+        return self.space.exists(self.space.meet(states, function), OF_ENTRY)
 
     def of_way(self, side: Side, view: Way, states: int) -> int:
         """The packets that do not take the way itself, but another one."""
@@ -72,13 +71,12 @@ class Slices:
             return EMPTY
         return questions.outcomes(self.space, values, lambda leaf: int(self.labels.known[leaf].elsewhere))
 
-    def pairs(self, role: Role, view: Way) -> list[tuple[Fate, Fate, int]]:
+    def pairs(self, role: Role, view: Way, status: Status = UNMOVED) -> list[tuple[Fate, Fate, int]]:
         """Every two different fates, before and after, with the packets that have them."""
-        key = (role, view)
+        key = (role, view, status)
         if key not in self._pairs:
-            self._pairs[key] = [
-                found for before, after in self.fates(role, view) for found in self.apart(before, after)
-            ]
+            functions = self.fates(role, view, status)
+            self._pairs[key] = [found for before, after in functions for found in self.apart(before, after)]
         return self._pairs[key]
 
     def apart(self, before: int, after: int) -> Iterator[tuple[Fate, Fate, int]]:
@@ -93,12 +91,12 @@ class Slices:
             value = named[leaf]
             assert isinstance(value, tuple)
             old, new = (self.labels.known[part] for part in value)
-            yield old, new, questions.outcomes(space, both, lambda at, leaf=leaf: int(at == leaf))
+            yield old, new, questions.outcomes(space, both, partial(_is, leaf))
 
-    def answers_on_wire(self, view: Way, wire: Effects) -> tuple[int, int]:
+    def answers_on_wire(self, view: Way, wire: Effects, status: Status) -> tuple[int, int]:
         """Both rulesets' fates of answers to tracked, translated packets, told as they are behind that."""
         space = self.space
-        known = space.meet(space.among(Field.STATE, State.ESTABLISHED), self.cast.answers)
+        known = self.cast.established(status)
         common = in_view(space, view)
         for side in self.sides:
             common = space.meet(common, side.headers(view))
@@ -122,3 +120,7 @@ class Slices:
     def where(self, function: int, wanted: frozenset[int]) -> int:
         """The packets whose fate is one of these leaves."""
         return questions.outcomes(self.space, function, lambda leaf: int(leaf in wanted))
+
+
+def _is(wanted: int, leaf: int) -> int:
+    return int(leaf == wanted)

@@ -1,0 +1,173 @@
+"""The difference of two rulesets against the traces of single packets under each: opening packets, answers."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+
+import pytest
+
+from notrack.netfilter.answer import answer
+from notrack.netfilter.tracking import first_state
+from notrack.netfilter.walk import Trace, Undetermined, resettled, settle_kinds, walk
+from notrack.netfilter.ways import Way, takers
+from notrack.packets.address import Family
+from notrack.packets.fields import AddressType, Fragment, State
+from notrack.packets.packet import Packet
+from notrack.packets.space import Space
+from notrack.packets.witness import leaf
+from notrack.proof.difference import TRACKING, TRANSLATION, VERDICT, Change, Difference, difference
+from notrack.proof.difference_labels import translation_of
+from notrack.proof.difference_roles import Role
+from notrack.proof.difference_sides import BACK
+from notrack.ruleset.core import Ruleset, Verdict
+from tests.netfilter.test_agreement import FACTS, HOST, packet, ruleset
+
+_SYN = 2
+_UNSURE = ("`odd target` ends the chain", "`odd target` accepts")
+
+
+def edited(draw: random.Random, rules: Ruleset) -> Ruleset:
+    """The ruleset with one rule left out, or another verdict in its place."""
+    places = [
+        (t, c, r)
+        for t, table in enumerate(rules.tables)
+        for c, chain in enumerate(table.chains)
+        for r in range(len(chain.rules))
+    ]
+    if not places:
+        return rules
+    t, c, r = draw.choice(places)
+    table = rules.tables[t]
+    chain = table.chains[c]
+    kept = list(chain.rules)
+    if draw.random() < 0.5:
+        del kept[r]
+    else:
+        kept[r] = replace(kept[r], actions=(draw.choice((Verdict.ACCEPT, Verdict.DROP)),))
+    chains = list(table.chains)
+    chains[c] = replace(chain, rules=tuple(kept))
+    tables = list(rules.tables)
+    tables[t] = replace(table, chains=tuple(chains))
+    return Ruleset(tuple(tables))
+
+
+def two(seed: int, family: Family) -> tuple[Ruleset, Ruleset]:
+    draw = random.Random(seed)
+    one = ruleset(seed, family)
+    return one, edited(draw, one) if seed % 4 else ruleset(seed + 1000, family)
+
+
+def facts(draw: random.Random) -> dict[str, bool]:
+    return {name: draw.random() < 0.5 for name in (*FACTS, *_UNSURE)}
+
+
+def settled(made: Packet, way: Way) -> Packet:
+    values = made.values()
+    settle_kinds(values, made, HOST, way)
+    made = resettled(made, values)
+    if way in (Way.LOCAL_OUT, Way.LOOPBACK):
+        return replace(made, in_interface=None)
+    return replace(made, out_interface=None) if way is Way.LOCAL_IN else made
+
+
+def kinds(before: Trace, after: Trace) -> set[str]:
+    """In which regards two traces differ."""
+    if before.verdict != after.verdict:
+        return {VERDICT}
+    if before.verdict != "accept":
+        return set()
+    found = set()
+    if (before.state is State.UNTRACKED) != (after.state is State.UNTRACKED):
+        found.add(TRACKING)
+    moved = [
+        translation_of(one.effects) if one.state is not State.UNTRACKED else None for one in (before, after)
+    ]
+    if moved[0] != moved[1]:
+        found.add(TRANSLATION)
+    return found
+
+
+def told(found: Difference, role: Role, ways: set[Way], made: Packet, held: dict[str, bool]) -> set[str]:
+    """The kinds of changes that the packet is said to be in."""
+
+    def of(change: Change) -> bool:
+        return change.role is role and change.way in ways and change.packets.has(made, held)
+
+    return {change.kind for change in found.changes if of(change)}
+
+
+def opening(draw: random.Random, family: Family, way: Way) -> Packet | None:
+    made = packet(draw, family, way)
+    made = replace(made, fragment=Fragment.WHOLE)
+    if made.protocol == 6 and made.has_ports:
+        made = replace(made, flags=_SYN)
+    made = settled(made, way)
+    space = Space(family)
+    if not leaf(space, takers(space, HOST, way), made):
+        return None
+    state = first_state(made.values(), family, tcp_loose=True)
+    return made if state in (State.NEW, State.UNTRACKED) else None
+
+
+@pytest.mark.parametrize("family", list(Family))
+@pytest.mark.parametrize("start", range(0, 40, 5))
+def test_opening_packets_and_their_answers(start: int, family: Family) -> None:
+    compared = answered = 0
+    for seed in range(start, start + 5):
+        before, after = two(seed, family)
+        found = difference(before, after, family, HOST)
+        assert not found.undecided
+        draw = random.Random(seed)
+        for _ in range(80):
+            way = draw.choice(list(Way))
+            made = opening(draw, family, way)
+            if made is None:
+                continue
+            held = facts(draw)
+            try:
+                traces = [walk(one, made, HOST, way=way, facts=held) for one in (before, after)]
+            except Undetermined:
+                continue
+            ways = {trace.way for trace in traces} | {way}
+            assert told(found, Role.OPENING, ways, made, held) == kinds(*traces), (seed, way, str(made), held)
+            compared += 1
+            if kinds(*traces) or traces[0].verdict != "accept":
+                continue
+            answered += answers(found, (before, after), made, traces, held, seed)
+    assert compared > 60 and answered > 5
+
+
+def answers(
+    found: Difference,
+    sides: tuple[Ruleset, Ruleset],
+    made: Packet,
+    traces: list[Trace],
+    held: dict[str, bool],
+    seed: int,
+) -> int:
+    """Compares the answers to a packet that both rulesets let pass alike; 0 where there are none."""
+    try:
+        back = [
+            answer(made, trace, one, HOST, facts=held) for one, trace in zip(sides, traces, strict=True)
+        ]
+    except Undetermined:
+        return 0
+    if back[0] is None or back[1] is None:
+        return 0
+    (first, one), (_, other) = back
+    way = BACK[traces[0].way]
+    if one.way is not way or other.way is not way or traces[0].way is not traces[1].way:
+        return 0
+    # an answer is told as it is behind the translation of its destination
+    told_as = replace(
+        first, destination=made.source, destination_port=made.source_port, local=None, ct_mark=0, state=None
+    )
+    told_as = settled(told_as, way)
+    if told_as.source_type is not AddressType.UNICAST and way not in (Way.LOCAL_OUT, Way.LOOPBACK):
+        return 0  # nobody answers from the address of a group
+    if told_as.source_type is AddressType.MULTICAST:
+        return 0
+    expected = kinds(one, other) - {TRANSLATION}
+    assert told(found, Role.ANSWER, {way}, told_as, held) == expected, (seed, way, str(made), str(told_as))
+    return 1
