@@ -1,0 +1,280 @@
+"""Applies the fixes of findings to the texts they are about, as far as they prove themselves.
+
+A fix counts only if the texts still read afterwards, its finding is gone, and no finding is there that was
+not there before. What does not pass is left out, and the finding stays for people.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+
+from notrack.lint.engine import lint
+from notrack.lint.finding import Edit, Finding, Fix
+from notrack.lint.rule import Rule
+from notrack.lint.subject import Subject
+from notrack.text.diagnostic import Severity
+from notrack.text.source import Source
+
+Read = Callable[[Sequence[Source]], Subject]
+"""How sources become a subject: every attempt is read anew."""
+
+ROUNDS = 20  # what one fix makes possible for another is done in the next round
+ATTEMPTS = 60  # how often all rules are run in one call
+
+
+@dataclass(frozen=True, slots=True)
+class Fixed:
+    """A source with its text after all fixes, and the findings that are mended by edits in it."""
+
+    source: Source
+    text: str
+    applied: tuple[Finding, ...] = ()
+
+    @property
+    def changed(self) -> bool:
+        return self.text != self.source.text
+
+
+def fixed(
+    sources: Sequence[Source],
+    read: Read,
+    rules: Sequence[Rule],
+    *,
+    unsafe: bool = False,
+    wanted: Callable[[Finding], bool] = lambda finding: True,
+) -> tuple[Fixed, ...]:
+    """The sources with the fixes of the rules applied: the safe ones, or with `unsafe` all of them.
+
+    `wanted` chooses among the findings (beside the suppressions in the texts). Findings are compared by all
+    rules there are, not by the chosen ones alone. Nothing is written.
+    """
+    return _Mending(read, tuple(rules), unsafe, wanted).run(tuple(sources))
+
+
+def unified(fixed: Fixed) -> str:
+    """The change as a unified diff; empty where there is none."""
+    name = fixed.source.name
+    lines: list[str] = []
+    before, after = (_lines(text) for text in (fixed.source.text, fixed.text))
+    for line in difflib.unified_diff(before, after, name, name):
+        lines.append(line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n")
+    return "".join(lines)
+
+
+def _lines(text: str) -> list[str]:
+    """The lines with their endings; a carriage return alone ends none."""
+    parts = text.split("\n")
+    return [f"{part}\n" for part in parts[:-1]] + ([parts[-1]] if parts[-1] else [])
+
+
+@dataclass(frozen=True, slots=True)
+class _State:
+    """Texts with what is found in them."""
+
+    sources: tuple[Source, ...]
+    subject: Subject
+    findings: tuple[Finding, ...]
+    census: Counter[tuple[str, str]]  # findings by code and file
+    faults: Counter[str]  # errors of the readers by file
+    unread: frozenset[tuple[str, int]]  # lines with such errors
+    undecided: frozenset[str]
+
+
+@dataclass(slots=True)
+class _Mending:
+    read: Read
+    rules: tuple[Rule, ...]
+    unsafe: bool
+    wanted: Callable[[Finding], bool]
+    attempts: int = 0
+    refused: set[tuple[object, ...]] = field(default_factory=set)
+
+    def run(self, sources: tuple[Source, ...]) -> tuple[Fixed, ...]:
+        state = self._state(sources)
+        applied: dict[int, list[Finding]] = {at: [] for at in range(len(sources))}
+        for _ in range(ROUNDS):
+            chosen = self._chosen(state)
+            if not chosen:
+                break
+            after, done = self._tried(state, chosen)
+            for finding in done:
+                for at in _touched(finding, state.sources):
+                    applied[at].append(finding)
+            if after is state and not done and self.attempts >= ATTEMPTS:
+                break
+            state = after
+        return tuple(
+            Fixed(source, made.text, tuple(applied[at]))
+            for at, (source, made) in enumerate(zip(sources, state.sources, strict=True))
+        )
+
+    def _state(self, sources: tuple[Source, ...]) -> _State:
+        from notrack.lint.collection import collected
+
+        self.attempts += 1
+        subject = self.read(sources)
+        result = lint(subject, collected())
+        found = result.findings
+        return _State(
+            sources,
+            subject,
+            found,
+            Counter((one.code, one.span.source.name) for one in found),
+            _faults(subject),
+            _unread(subject),
+            frozenset(rule.code for rule in result.undecided),
+        )
+
+    def _offers(self, state: _State) -> list[Finding]:
+        """The findings that could be mended, in their order, less those whose fix was tried in vain."""
+        codes = {rule.code for rule in self.rules}
+        return [
+            one
+            for one in state.findings
+            if one.code in codes
+            and one.fault.fix is not None
+            and one.fault.fix.edits
+            and (one.fault.fix.safe or self.unsafe)
+            and _key(one, one.fault.fix) not in self.refused
+            and self.wanted(one)
+        ]
+
+    def _chosen(self, state: _State) -> list[Finding]:
+        """Fixes to try at once: at first those of lines that could not be read, which hide what they hold."""
+        offers = self._offers(state)
+        unread = [one for one in offers if _is_unread(one, state)]
+        return _compatible(unread or offers, state.sources)
+
+    def _tried(self, state: _State, chosen: list[Finding]) -> tuple[_State, list[Finding]]:
+        """The state with as many of the fixes as prove themselves. What fails together is tried in halves."""
+        if self.attempts >= ATTEMPTS:
+            self._refuse(chosen)
+            return state, []
+        texts = _applied(state.sources, [fix for one in chosen if (fix := one.fault.fix)])
+        after = self._state(texts)
+        if _proves(state, after, chosen):
+            return after, chosen
+        if len(chosen) == 1:
+            self._refuse(chosen)
+            return state, []
+        half = len(chosen) // 2
+        first, done = self._tried(state, chosen[:half])
+        if done:
+            return first, done  # the others' places are others now: they come again in the next round
+        return self._tried(state, chosen[half:])
+
+    def _refuse(self, chosen: list[Finding]) -> None:
+        self.refused |= {_key(one, fix) for one in chosen if (fix := one.fault.fix)}
+
+
+def _faults(subject: Subject) -> Counter[str]:
+    told = Counter(
+        one.span.source.name
+        for one in subject.reading.diagnostics
+        if one.severity is Severity.ERROR and one.span is not None
+    )
+    unread = (one.source.name for one in subject.documents if one.tree is None)
+    return told + Counter(unread)
+
+
+def _unread(subject: Subject) -> frozenset[tuple[str, int]]:
+    return frozenset(
+        (one.span.source.name, one.span.line)
+        for one in subject.reading.diagnostics
+        if one.severity is Severity.ERROR and one.span is not None
+    )
+
+
+def _is_unread(finding: Finding, state: _State) -> bool:
+    return (finding.span.source.name, finding.span.line) in state.unread
+
+
+def _proves(before: _State, after: _State, chosen: list[Finding]) -> bool:
+    """Whether the findings are gone, nothing new is found, and everything still reads.
+
+    A line that reads only now may show what it says: of that, nothing is held against its fix.
+    """
+    gone = Counter((one.code, one.span.source.name) for one in chosen)
+    left = Counter(before.census)
+    left.subtract(gone)
+    shows = all(_is_unread(one, before) for one in chosen)
+    looked_at = set(gone) if shows else set(after.census)
+    if any(after.census[key] > left[key] for key in looked_at):
+        return False
+    if any(count > before.faults[name] for name, count in after.faults.items()):
+        return False
+    return after.undecided <= before.undecided
+
+
+def _key(finding: Finding, fix: Fix) -> tuple[object, ...]:
+    """What tells a fix apart, wherever its place moves to."""
+    edits = tuple((edit.span.source.name, edit.span.text, edit.text) for edit in fix.edits)
+    return finding.code, finding.span.source.name, finding.span.text, fix.title, edits
+
+
+# Edits.
+
+
+def _at(edit: Edit, sources: Sequence[Source]) -> int | None:
+    """The number of the source that an edit is about."""
+    for number, source in enumerate(sources):
+        if edit.span.source is source or edit.span.source == source:
+            return number
+    return None
+
+
+def _touched(finding: Finding, sources: Sequence[Source]) -> set[int]:
+    fix = finding.fault.fix
+    places = (_at(edit, sources) for edit in (fix.edits if fix else ()))
+    return {place for place in places if place is not None}
+
+
+def _compatible(findings: Iterable[Finding], sources: Sequence[Source]) -> list[Finding]:
+    """Findings whose edits do not meet: of those that do, the first is taken."""
+    taken: dict[int, list[Edit]] = {}
+    chosen: list[Finding] = []
+    for finding in findings:
+        fix = finding.fault.fix
+        placed = [(_at(edit, sources), edit) for edit in (fix.edits if fix else ())]
+        if any(place is None for place, _ in placed):
+            continue
+        if all(not _meets(edit, taken.get(place or 0, ())) for place, edit in placed):
+            chosen.append(finding)
+            for place, edit in placed:
+                taken.setdefault(place or 0, []).append(edit)
+    return chosen
+
+
+def _meets(edit: Edit, others: Iterable[Edit]) -> bool:
+    one = edit.span
+    for other in (other.span for other in others):
+        same_place = one.start == other.start == one.end == other.end
+        if same_place or (one.start < other.end and other.start < one.end):
+            return True
+    return False
+
+
+def _applied(sources: tuple[Source, ...], fixes: Iterable[Fix]) -> tuple[Source, ...]:
+    edits: dict[int, list[Edit]] = {}
+    for fix in fixes:
+        for edit in fix.edits:
+            place = _at(edit, sources)
+            if place is not None:
+                edits.setdefault(place, []).append(edit)
+    return tuple(
+        Source(source.name, edited(source.text, edits[at])) if at in edits else source
+        for at, source in enumerate(sources)
+    )
+
+
+def edited(text: str, edits: Iterable[Edit]) -> str:
+    """A text with edits that do not overlap."""
+    pieces: list[str] = []
+    at = 0
+    for edit in sorted(edits, key=lambda one: (one.span.start, one.span.end)):
+        pieces += [text[at : edit.span.start], edit.text]
+        at = max(at, edit.span.end)
+    return "".join((*pieces, text[at:]))
