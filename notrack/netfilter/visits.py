@@ -56,12 +56,14 @@ def visits(model: Model, way: Way, within: PacketSet | None = None) -> Iterator[
     raise `TooHard`.
     """
     run = _Run(model, way)
-    start = model.domain(way)
-    if within is not None:
-        start = model.space.meet(start, within.diagram)
-    live: Live = {NONE: start}
+    live: Live = {NONE: _start(model, way, within)}
     for stage in STAGES[way]:
         live = yield from run.stage(stage, live)
+
+
+def _start(model: Model, way: Way, within: PacketSet | None) -> int:
+    domain = model.domain(way)
+    return domain if within is None else model.space.meet(domain, within.diagram)
 
 
 @dataclass(slots=True)
@@ -212,10 +214,13 @@ def _merged(groups: list[tuple[Effects, int]], space: Space) -> Live:
     return merged
 
 
-def survivors(model: Model, way: Way) -> dict[Effects, PacketSet]:
-    """What comes to the end of the way, by what was done to it: `accepted`, found rule by rule."""
+def survivors(model: Model, way: Way, within: PacketSet | None = None) -> dict[Effects, PacketSet]:
+    """What comes to the end of the way, by what was done to it: `accepted`, found rule by rule.
+
+    Of a small set (`within`) it costs far less than the passage of a large ruleset.
+    """
     run = _Run(model, way)
-    live: Live = {NONE: model.domain(way)}
+    live: Live = _present({NONE: _start(model, way, within)})
     for stage in STAGES[way]:
         live = _drained(run.stage(stage, live))
     return {effects: PacketSet(model.space, diagram) for effects, diagram in live.items()}
