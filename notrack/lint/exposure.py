@@ -1,0 +1,232 @@
+"""What others can reach: packets that begin something, who may send them, and what single rules let in."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from notrack.lint.bounds import bound, rules_of
+from notrack.lint.view import View
+from notrack.netfilter.model import Model
+from notrack.netfilter.visits import Visit, survivors, visits
+from notrack.netfilter.ways import Way
+from notrack.packets import questions
+from notrack.packets.address import AddressSet, Family
+from notrack.packets.fields import (
+    NO_INTERFACE,
+    PORT_PROTOCOLS,
+    TCP_FLAGS,
+    Field,
+    Fragment,
+    State,
+    bits_set,
+    domain,
+    interface_prefix,
+    interface_value,
+)
+from notrack.packets.intervals import IntervalSet
+from notrack.packets.packet_set import PacketSet
+from notrack.packets.witness import Witness
+from notrack.ruleset.core import Hook, Nat, NatKind, Rule, Ruleset, Verdict
+
+TCP, UDP = 6, 17
+FILTERING = (Hook.INPUT, Hook.FORWARD)
+EPHEMERAL = IntervalSet(((32768, 65535),))
+"""Where own connections start from by default (32768-60999), and everything above it."""
+REGISTERED = IntervalSet(((1024, 65535),))
+"""Every port that needs no privilege: resolvers choose theirs among all of these."""
+_STARTING = IntervalSet(((32768, 60999),))
+_BITS = TCP_FLAGS["fin"] | TCP_FLAGS["syn"] | TCP_FLAGS["rst"] | TCP_FLAGS["ack"]
+_SPECIAL = ("0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12",
+            "192.168.0.0/16", "224.0.0.0/3")  # fmt: skip
+_INNER = ("lo", "docker", "br-", "veth", "cali", "virbr", "vnet", "lxc", "cni", "flannel", "kube", "cilium",
+          "nodelocal", "dummy", "tap", "tun", "wg")  # fmt: skip
+
+
+def opening(view: View) -> PacketSet:
+    """Packets that begin something at a port: a bare SYN, or any packet of another protocol with ports.
+
+    A listening TCP socket takes only a SYN without ACK, RST and FIN. Where tracking is on they are NEW.
+    """
+    space = view.model.space
+    whole = {Field.FRAGMENT: IntervalSet.single(Fragment.WHOLE)}
+    if view.model.tracks:
+        whole[Field.STATE] = IntervalSet.single(State.NEW)
+    syn = {Field.PROTOCOL: IntervalSet.single(TCP), Field.FLAGS: bits_set(_BITS, TCP_FLAGS["syn"])}
+    others = {Field.PROTOCOL: PORT_PROTOCOLS - IntervalSet.single(TCP)}
+    return PacketSet(space, space.join(space.cube(whole | syn), space.cube(whole | others)))
+
+
+def public(family: Family) -> IntervalSet:
+    """The addresses of the Internet, from which a stranger may come."""
+    if family is Family.IPV6:
+        return IntervalSet(((0x2000 << 112, (0x4000 << 112) - 1),))
+    return family.whole - AddressSet.of(map(ipaddress.ip_network, _SPECIAL)).v4
+
+
+def from_anyone(packets: PacketSet) -> bool:
+    """Whether the packets come from (nearly) everywhere: from more than half of all public addresses."""
+    every = public(packets.space.family)
+    return 2 * (packets.project(Field.SOURCE) & every).size() > every.size()
+
+
+def ports(packets: PacketSet, field: Field, protocol: int) -> IntervalSet:
+    """The ports that packets of one protocol have in a set."""
+    those = packets & PacketSet.where(packets.space, Field.PROTOCOL, protocol)
+    return those.project(field) if those else IntervalSet()
+
+
+def at_ports(packets: PacketSet, protocol: int, values: IntervalSet) -> PacketSet:
+    """The packets of a set that go to some ports of a protocol."""
+    space = packets.space
+    cube = {Field.PROTOCOL: IntervalSet.single(protocol), Field.DESTINATION_PORT: values}
+    return packets & PacketSet(space, space.cube(cube))
+
+
+def answer_ports(view: View, protocol: int) -> IntervalSet:
+    """The ports to which answers to own questions come, and that hardly any service has.
+
+    Of UDP all that need no privilege, for resolvers choose theirs among them; of TCP, where a bare SYN tells
+    a question from an answer, those that connections start from.
+    """
+    return EPHEMERAL | (view.host.ephemeral or IntervalSet()) if protocol == TCP else REGISTERED
+
+
+def is_service(values: IntervalSet) -> bool:
+    """Whether source ports are those of a service: some, and none that connections usually start from."""
+    return bool(values) and values.isdisjoint(_STARTING)
+
+
+def ordinary(packets: PacketSet) -> PacketSet:
+    """The packets that are in a set when no fact holds that packets do not decide: an address is in no set
+    that nobody knows, no rate is exceeded, no unknown target ends a chain."""
+    space = packets.space
+    free = {**dict.fromkeys(space.names.values(), 0), **dict.fromkeys(space.unknowns.values(), 0)}
+    asked = questions.support(space, packets.diagram)
+    chosen = {level: value for level, value in free.items() if level in asked}
+    return PacketSet(space, questions.assign(space, packets.diagram, chosen))
+
+
+def assumed(packets: PacketSet) -> tuple[str, ...]:
+    """What `ordinary` takes for granted, as notes of a finding; at most three of them."""
+    names = [name for name in packets.facts() if name in packets.space.names]
+    return tuple(f"that `{name}` does not hold" for name in names[:3])
+
+
+def example(packets: PacketSet, liked: Iterable[PacketSet] = ()) -> Witness | None:
+    """A witness, of the first of the liked sets that has one in common with the packets."""
+    return next((both for wish in liked if (both := packets & wish)), packets).witness()
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A rule that lets packets in which nothing else would let in."""
+
+    way: Way
+    visit: Visit
+    packets: PacketSet
+
+    @property
+    def rule(self) -> Rule:
+        return self.visit.rule
+
+
+def opened(view: View, way: Way, packets: PacketSet, rules: Sequence[Rule]) -> Iterator[Opened]:
+    """What each of some accepting rules lets in of a set that would be stopped without all of them.
+
+    A rule of a chain whose policy accepts, or in front of a wider one, opens nothing.
+    """
+    wanted = {id(rule) for rule in rules}
+    found = [
+        (visit, visit.matching())
+        for visit in visits(view.model, way, packets)
+        if id(visit.rule) in wanted and visit.hook in FILTERING
+    ]
+    space = view.model.space
+    reached = PacketSet(space, space.first([matched.diagram for _, matched in found]))
+    if not reached:
+        return
+    quiet = Model(silenced(view.ruleset, wanted), view.family, view.host, space=space)
+    through = passing(view.model, way, reached) - passing(quiet, way, reached)
+    for visit, matched in found:
+        if let := matched & through:
+            yield Opened(way, visit, let)
+
+
+def passing(model: Model, way: Way, packets: PacketSet) -> PacketSet:
+    """The packets of a set that come to the end of a way."""
+    alive = survivors(model, way, packets).values()
+    return PacketSet(model.space, model.space.first([one.diagram for one in alive]))
+
+
+def silenced(ruleset: Ruleset, rules: Container[int]) -> Ruleset:
+    """The ruleset with some rules (by `id`) that match and do nothing: what they keep on stays on."""
+
+    def quiet(rule: Rule) -> Rule:
+        return replace(rule, actions=()) if id(rule) in rules else rule
+
+    return changed(ruleset, quiet)
+
+
+def changed(ruleset: Ruleset, change: Callable[[Rule], Rule]) -> Ruleset:
+    """The ruleset with every rule passed through a function."""
+    return Ruleset(
+        tuple(
+            replace(
+                table,
+                chains=tuple(replace(one, rules=tuple(map(change, one.rules))) for one in table.chains),
+            )
+            for table in ruleset.tables
+        )
+    )
+
+
+def accepts(rule: Rule) -> bool:
+    return bool(rule.actions) and rule.actions[-1] is Verdict.ACCEPT
+
+
+def strangers(view: View) -> PacketSet:
+    """Packets that may come from anywhere: of interfaces that do not seem to lead to an inner network."""
+    return PacketSet.where(view.model.space, Field.IN, outside(view))
+
+
+def outside(view: View) -> IntervalSet:
+    """The interfaces behind which the world may be.
+
+    Known addresses tell it, or a rule that translates what leaves by one. Where rules name several
+    interfaces and nothing tells them apart, none that is named counts: better silent than wrong.
+    """
+    inner = IntervalSet.of(span for name in _INNER for span in interface_prefix(name))
+    every = domain(Field.IN, view.family).whole - IntervalSet.single(NO_INTERFACE) - inner
+    known = view.host.interfaces
+    if known is not None:
+        leading = [one.name for one in known if any(at.ip.is_global for at in one.addresses)]
+        if leading:
+            return IntervalSet.of((interface_value(name),) * 2 for name in leading)
+        return every
+    named, outward = _named(view)
+    named = named & every
+    if outward:
+        return every - (named - outward)
+    return every if len(named.spans) <= 1 else every - named
+
+
+def _named(view: View) -> tuple[IntervalSet, IntervalSet]:
+    """The real interfaces that rules name, and those by which translated packets leave."""
+    whole = domain(Field.IN, view.family).whole
+    named: list[tuple[int, int]] = []
+    outward: list[tuple[int, int]] = []
+    for rule in rules_of(view.ruleset, view.family):
+        for field in (Field.IN, Field.OUT):
+            values = bound(rule.guard, field, view.family)
+            if values == whole or values.size() > whole.size() // 2:
+                continue
+            named += values
+            if field is Field.OUT and any(_leaves(action) for action in rule.actions):
+                outward += values
+    return IntervalSet.of(named), IntervalSet.of(outward)
+
+
+def _leaves(action: object) -> bool:
+    return isinstance(action, Nat) and action.kind in (NatKind.MASQUERADE, NatKind.SNAT)
