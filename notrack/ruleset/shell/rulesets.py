@@ -15,6 +15,7 @@ from notrack.ruleset.shell.live import Chain, Entry, Table, When
 from notrack.ruleset.shell.nft_marks import condition_text
 from notrack.ruleset.shell.replay import Machine
 from notrack.ruleset.xtables import tree as x
+from notrack.ruleset.xtables.backend import Backend
 from notrack.text.diagnostic import Diagnostic
 
 _EMPTY = n.Ruleset()
@@ -45,8 +46,13 @@ def as_rulesets(script: Script) -> Rulesets:
     machine = Machine(script)
     machine.run()
     made = tuple(
-        x.Ruleset(family, tuple(_table(table) for table in tables.tables.values()), script.source)
-        for (family, _), tables in machine.tables.items()
+        x.Ruleset(
+            family,
+            tuple(_table(table) for table in tables.tables.values()),
+            script.source,
+            Backend(backend) if backend else None,
+        )
+        for (family, backend), tables in machine.tables.items()
     )
     return Rulesets(made, n.Ruleset(machine.nft), tuple(machine.diagnostics))
 

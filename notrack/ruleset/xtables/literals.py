@@ -13,6 +13,7 @@ from notrack.ruleset.xtables.writer import option_text
 
 NEVER: core.Guard = (core.Never(),)
 HEADED = core.Among(Field.FRAGMENT, IntervalSet(((Fragment.WHOLE, Fragment.FIRST),)))
+LATER = core.Among(Field.FRAGMENT, IntervalSet.single(Fragment.LATER))
 FRAGMENTED = core.Among(Field.FRAGMENT, IntervalSet(((Fragment.FIRST, Fragment.LATER),)))
 TRACKED = core.Among(
     Field.STATE, IntervalSet.of((state, state) for state in (State.NEW, State.ESTABLISHED, State.RELATED))

@@ -7,10 +7,11 @@ from collections.abc import Hashable, Iterable, Iterator, Sequence
 from notrack.packets.address import Family
 from notrack.ruleset import core
 from notrack.ruleset.collection import uncollected
+from notrack.ruleset.xtables.backend import Backend
 from notrack.ruleset.xtables.catalogue import VERDICTS, target_named
 from notrack.ruleset.xtables.header_lowering import header_literals
 from notrack.ruleset.xtables.loading import Entry, LoadedChain, LoadedTable, Loader
-from notrack.ruleset.xtables.match_lowering import match_literals
+from notrack.ruleset.xtables.match_lowering import match_literals, without_refusal
 from notrack.ruleset.xtables.target_lowering import Branch, target_branches, target_text
 from notrack.ruleset.xtables.tree import Broken, Match, Option, Rule, Ruleset
 from notrack.ruleset.xtables.writer import rule_text
@@ -26,10 +27,14 @@ def lower(
     Texts behind the first are loaded as with `--noflush`: they add to what is there. A table without COMMIT
     is not loaded. Diagnostics are warnings: what the loader would refuse, and jumps that lead nowhere. A
     `Broken` line becomes an `Unknown` action of its chain.
+
+    iptables over nft reads ports of later fragments from their data (`core.Table.misreads_fragments`). Unless
+    every text was saved by the other iptables, its rules may be loaded by this one: they are taken to do so.
     """
     texts = (rulesets,) if isinstance(rulesets, Ruleset) else tuple(rulesets)
     with uncollected():
-        guards = _Guards(family)
+        misreads = any(text.backend is not Backend.LEGACY for text in texts)
+        guards = _Guards(family, misreads)
         loader = Loader(family, guards.likeness)
         for number, text in enumerate(texts):
             loader.run(text, noflush=noflush or number > 0)
@@ -42,8 +47,9 @@ def lower(
 class _Guards:
     """Guards of rules. Equal matches are lowered once: large rulesets repeat themselves."""
 
-    def __init__(self, family: Family) -> None:
+    def __init__(self, family: Family, misreads_fragments: bool) -> None:
         self.family = family
+        self.misreads_fragments = misreads_fragments
         self._headers: dict[Option, core.Guard] = {}
         self._matches: dict[Match, core.Guard] = {}
 
@@ -65,7 +71,10 @@ class _Guards:
     def _match(self, match: Match) -> core.Guard:
         found = self._matches.get(match)
         if found is None:
-            found = self._matches[match] = match_literals(match, self.family)
+            found = match_literals(match, self.family)
+            if self.misreads_fragments:
+                found = without_refusal(match, found)
+            self._matches[match] = found
         return found
 
     def likeness(self, rule: Rule) -> Hashable:
@@ -87,7 +96,8 @@ class _TableLowering:
         loaded = self.loaded
         chains = tuple(self._chain(name, chain) for name, chain in loaded.chains.items())
         origin = core.Origin(loaded.span, f"table {loaded.name}")
-        return core.Table(loaded.name, frozenset((self.guards.family,)), chains, origin=origin)
+        families, misreads = frozenset((self.guards.family,)), self.guards.misreads_fragments
+        return core.Table(loaded.name, families, chains, origin=origin, misreads_fragments=misreads)
 
     def _chain(self, name: str, chain: LoadedChain) -> core.Chain:
         rules = tuple(made for rule in chain.rules for made in self._rules(name, rule))

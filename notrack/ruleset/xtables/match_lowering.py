@@ -17,6 +17,7 @@ from notrack.ruleset.xtables.catalogue import match_named
 from notrack.ruleset.xtables.connection_lowering import connlimit, connmark, conntrack, needs_entry, state
 from notrack.ruleset.xtables.literals import (
     HEADED,
+    LATER,
     among,
     match_fact,
     option_fact,
@@ -51,6 +52,20 @@ def match_literals(match: Match, family: Family) -> core.Guard:
             made = None
         guard += made if made is not None else (option_fact(match, option),)
     return guard
+
+
+def without_refusal(match: Match, guard: core.Guard) -> core.Guard:
+    """The literals of a match where iptables-nft may run it: it turns `tcp` and `udp` into expressions of
+    nft, which refuse no later fragment. Other matches stay extensions of the kernel, in either iptables."""
+    if match.name not in _TURNED or HEADED not in guard:
+        return guard
+    rest = tuple(literal for literal in guard if literal != HEADED)
+    if any(isinstance(literal, core.Fact) for literal in rest):  # such an option keeps it an extension
+        return guard
+    if len(rest) > 1:
+        return rest
+    turned = (LATER, core.Fact("iptables is iptables-nft"))
+    return (*rest, core.OneOf(((HEADED,), turned)))
 
 
 def _ports(*fields: Field) -> Handler:
@@ -164,6 +179,7 @@ def _of(protocol: int) -> core.Guard:
     return (single(Field.PROTOCOL, protocol), HEADED)
 
 
+_TURNED = frozenset(("tcp", "udp"))
 _HEADERS: Mapping[str, core.Guard] = {
     "tcp": _of(6),
     "udp": _of(17),

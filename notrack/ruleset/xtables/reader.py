@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from notrack.packets.address import Family
 from notrack.ruleset.collection import uncollected
+from notrack.ruleset.xtables.backend import told
 from notrack.ruleset.xtables.catalogue import VERDICTS, target_named
 from notrack.ruleset.xtables.checks import Checks
 from notrack.ruleset.xtables.cursor import Problem
@@ -245,7 +246,7 @@ class _Reader:
         )
 
     def ruleset(self) -> Ruleset:
-        return Ruleset(self.family, tuple(self.sections), self.source)
+        return Ruleset(self.family, tuple(self.sections), self.source, told(self.source.text))
 
     # What only the whole text tells.
 

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from notrack.packets.address import Family
+from notrack.ruleset.xtables.backend import Backend
 from notrack.ruleset.xtables.words import places
 from notrack.text.source import Source, Span
 
@@ -187,11 +188,13 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Ruleset:
-    """A whole file. `family` is None where it is not known; `sections` holds tables and what is between."""
+    """A whole file. `family` and `backend` are None where they are not known; `sections` holds tables and
+    what is between."""
 
     family: Family | None = None
     sections: tuple[Table | Trivia | Broken, ...] = ()
     source: Source | None = field(default=None, compare=False, repr=False)
+    backend: Backend | None = field(default=None, compare=False)
 
     @property
     def tables(self) -> tuple[Table, ...]:

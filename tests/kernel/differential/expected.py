@@ -22,6 +22,7 @@ from notrack.ruleset.nft import lower as nft_lowering
 from notrack.ruleset.nft import reader as nft_reader
 from notrack.ruleset.xtables import lower as xt_lowering
 from notrack.ruleset.xtables import reader as xt_reader
+from notrack.ruleset.xtables.backend import Backend
 from notrack.text.diagnostic import Severity
 from notrack.text.source import Source
 from tests.kernel.differential import world
@@ -76,6 +77,7 @@ def lowered(case: Loadable, backend: str) -> dict[int, Ruleset]:
     for family in (4, 6):
         text = texts.get(f"v{family}", "")
         read, problems = xt_reader.read(Source(f"rules.v{family}", text), FAMILY[family])
+        read = replace(read, backend=Backend(backend.removeprefix("iptables-")))
         core_rules, others = xt_lowering.lower(read, FAMILY[family])
         _demand([*problems, *others])
         found[family] = core_rules

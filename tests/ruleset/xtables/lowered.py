@@ -10,6 +10,7 @@ from notrack.packets.fields import State
 from notrack.packets.packet import Packet
 from notrack.packets.packet_text import parse_packet
 from notrack.ruleset import core
+from notrack.ruleset.xtables.backend import Backend
 from notrack.ruleset.xtables.lower import lower
 from notrack.ruleset.xtables.reader import read
 from notrack.text.source import Source
@@ -18,8 +19,9 @@ V4, V6 = Family.IPV4, Family.IPV6
 
 
 def lowered(text: str, family: Family = V4, *, noflush: bool = False) -> core.Ruleset:
+    """As legacy iptables has it; tests/ruleset/test_fragments.py shows what the other does with fragments."""
     tree, _ = read(Source("rules", text), family)
-    return lower(tree, family, noflush=noflush)[0]
+    return lower(replace(tree, backend=Backend.LEGACY), family, noflush=noflush)[0]
 
 
 def told(text: str, family: Family = V4) -> list[str]:
