@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Self
 
@@ -94,6 +95,24 @@ class XtablesBody(Body):
                     return None  # `-s10.0.0.1`
                 return self._with([(word.start, word.end, kept + value.xtables)])
         return None
+
+    def renamed(self, match: str, new: str, options: Mapping[str, str]) -> Self | None:
+        """Every match of a name by another name, its options as `options` maps them; values and negations
+        stay. None where there is none, or where it is not written in full."""
+        found = self.arguments
+        places = [one.at for one in found.rule.matches if one.name == match and one.at] if found else []
+        if found is None or not places:
+            return None
+        stretches: list[Stretch] = []
+        named = {match: new, **options}
+        for at in places:
+            for word in found.words[at[0] : at[1]]:
+                name, _, _ = word.value.partition("=")
+                if name in named and word.raw.startswith(name):
+                    stretches.append((word.start, word.start + len(name), named[name]))
+                elif word.value.startswith("--"):
+                    return None  # an abbreviation
+        return self._with(stretches) if stretches else None
 
     def moved(self, table: str, chain: str) -> Self | None:
         found = self.arguments
