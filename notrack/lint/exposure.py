@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from notrack.lint.bounds import bound, rules_of
@@ -17,6 +17,7 @@ from notrack.packets.fields import (
     NO_INTERFACE,
     PORT_PROTOCOLS,
     TCP_FLAGS,
+    AddressType,
     Field,
     Fragment,
     State,
@@ -47,10 +48,14 @@ _INNER = ("lo", "docker", "br-", "veth", "cali", "virbr", "vnet", "lxc", "cni", 
 def opening(view: View) -> PacketSet:
     """Packets that begin something at a port: a bare SYN, or any packet of another protocol with ports.
 
-    A listening TCP socket takes only a SYN without ACK, RST and FIN. Where tracking is on they are NEW.
+    A listening TCP socket takes only a SYN without ACK, RST and FIN. Where tracking is on they are NEW. What
+    goes to a group is left out.
     """
     space = view.model.space
-    whole = {Field.FRAGMENT: IntervalSet.single(Fragment.WHOLE)}
+    whole = {
+        Field.FRAGMENT: IntervalSet.single(Fragment.WHOLE),
+        Field.DESTINATION_TYPE: IntervalSet(((AddressType.UNICAST, AddressType.LOCAL),)),
+    }
     if view.model.tracks:
         whole[Field.STATE] = IntervalSet.single(State.NEW)
     syn = {Field.PROTOCOL: IntervalSet.single(TCP), Field.FLAGS: bits_set(_BITS, TCP_FLAGS["syn"])}
@@ -121,37 +126,36 @@ def example(packets: PacketSet, liked: Iterable[PacketSet] = ()) -> Witness | No
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """A rule that lets packets in which nothing else would let in."""
+    """A rule that lets packets in which would be stopped otherwise. `visit` is of the rule as one that does
+    nothing (see `opened`)."""
 
     way: Way
+    rule: Rule
     visit: Visit
     packets: PacketSet
-
-    @property
-    def rule(self) -> Rule:
-        return self.visit.rule
 
 
 def opened(view: View, way: Way, packets: PacketSet, rules: Sequence[Rule]) -> Iterator[Opened]:
     """What each of some accepting rules lets in of a set that would be stopped without all of them.
 
-    A rule of a chain whose policy accepts, or in front of a wider one, opens nothing.
+    A rule of a chain whose policy accepts, or in front of a wider one, opens nothing. Of two rules that open
+    the same both are given.
     """
-    wanted = {id(rule) for rule in rules}
+    made: dict[int, Rule] = {}
+    quiet = Model(_silenced(view.ruleset, rules, made), view.family, view.host, space=view.model.space)
     found = [
         (visit, visit.matching())
-        for visit in visits(view.model, way, packets)
-        if id(visit.rule) in wanted and visit.hook in FILTERING
+        for visit in visits(quiet, way, packets)
+        if id(visit.rule) in made and visit.hook in FILTERING
     ]
     space = view.model.space
     reached = PacketSet(space, space.first([matched.diagram for _, matched in found]))
     if not reached:
         return
-    quiet = Model(silenced(view.ruleset, wanted), view.family, view.host, space=space)
     through = passing(view.model, way, reached) - passing(quiet, way, reached)
     for visit, matched in found:
         if let := matched & through:
-            yield Opened(way, visit, let)
+            yield Opened(way, made[id(visit.rule)], visit, let)
 
 
 def passing(model: Model, way: Way, packets: PacketSet) -> PacketSet:
@@ -160,11 +164,17 @@ def passing(model: Model, way: Way, packets: PacketSet) -> PacketSet:
     return PacketSet(model.space, model.space.first([one.diagram for one in alive]))
 
 
-def silenced(ruleset: Ruleset, rules: Container[int]) -> Ruleset:
-    """The ruleset with some rules (by `id`) that match and do nothing: what they keep on stays on."""
+def _silenced(ruleset: Ruleset, rules: Sequence[Rule], made: dict[int, Rule]) -> Ruleset:
+    """The ruleset with some rules that match and do nothing: what they keep on stays on. `made` is filled:
+    the id of each such rule, and the rule as it was."""
+    chosen = {id(rule) for rule in rules}
 
     def quiet(rule: Rule) -> Rule:
-        return replace(rule, actions=()) if id(rule) in rules else rule
+        if id(rule) not in chosen:
+            return rule
+        silent = replace(rule, actions=())
+        made[id(silent)] = rule
+        return silent
 
     return changed(ruleset, quiet)
 

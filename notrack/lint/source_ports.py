@@ -1,0 +1,126 @@
+"""Answers let in by the port they come from: which rules do it, and what others reach through them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from notrack.lint.bounds import bound
+from notrack.lint.exposure import (
+    TCP,
+    UDP,
+    accepts,
+    answer_ports,
+    assumed,
+    at_ports,
+    from_anyone,
+    is_service,
+    opened,
+    opening,
+    ordinary,
+    ports,
+    strangers,
+)
+from notrack.lint.view import View
+from notrack.netfilter.effects import Track
+from notrack.netfilter.ways import Way
+from notrack.packets.address import Family
+from notrack.packets.fields import PORT_PROTOCOLS, Field, domain
+from notrack.packets.intervals import IntervalSet
+from notrack.packets.packet_set import PacketSet
+from notrack.ruleset.core import Jump, Rule, Table
+
+STRAY = 256
+"""So many ports too many may be a range that somebody cut roughly."""
+_ORDER = (UDP, TCP, *(low for low, _ in PORT_PROTOCOLS if low not in (UDP, TCP)))
+
+
+@dataclass(frozen=True, slots=True)
+class Unguarded:
+    """A rule that accepts by source port, and the packets with which others reach what is no answer's port.
+
+    `protocols` have too many ports open; `tracked`: none of the packets is taken out of tracking; `notes`:
+    what was assumed.
+    """
+
+    rule: Rule
+    way: Way
+    packets: PacketSet
+    protocols: tuple[int, ...]
+    sources: IntervalSet
+    tracked: bool
+    notes: tuple[str, ...]
+
+
+def unguarded(view: View) -> Iterator[Unguarded]:
+    """Every accept by source port that lets more in than answers."""
+    rules = list(_by_source_port(view))
+    if not rules:
+        return
+    space = view.model.space
+    sent = IntervalSet.of(span for rule, sources in rules for span in sources)
+    asked = opening(view) & PacketSet(space, space.among(Field.SOURCE_PORT, sent))
+    for way in (Way.LOCAL_IN, Way.FORWARD):
+        packets = asked if way is Way.LOCAL_IN else asked & strangers(view)
+        for found in opened(view, way, packets, [rule for rule, _ in rules]):
+            let = ordinary(found.packets)
+            if not let or (way is Way.FORWARD and not from_anyone(let)):
+                continue
+            wrong = {protocol: _wrong(view, let, protocol) for protocol in _ORDER}
+            protocols = tuple(protocol for protocol in _ORDER if wrong[protocol].size() > STRAY)
+            if protocols:
+                worst = at_ports(let, protocols[0], wrong[protocols[0]])
+                tracked = view.model.tracks and not let & found.visit.matching(Track.UNTRACKED)
+                sources = let.project(Field.SOURCE_PORT)
+                notes = assumed(found.packets)
+                yield Unguarded(found.rule, way, worst, protocols, sources, tracked, notes)
+
+
+def _wrong(view: View, packets: PacketSet, protocol: int) -> IntervalSet:
+    """The ports that are reached and are none of answers."""
+    return ports(packets, Field.DESTINATION_PORT, protocol) - answer_ports(view, protocol)
+
+
+def _by_source_port(view: View) -> Iterator[tuple[Rule, IntervalSet]]:
+    """The accepting rules that only packets from some ports of services come to, and which those are."""
+    for table in view.ruleset.tables:
+        if view.family not in table.families:
+            continue
+        sent = _Inherited(table, Field.SOURCE_PORT, view.family)
+        gone = _Inherited(table, Field.DESTINATION_PORT, view.family)
+        for chain in table.chains:
+            for rule in chain.rules:
+                if not accepts(rule):
+                    continue
+                sources = sent.of(chain.name) & bound(rule.guard, Field.SOURCE_PORT, view.family)
+                targets = gone.of(chain.name) & bound(rule.guard, Field.DESTINATION_PORT, view.family)
+                if is_service(sources) and targets.size() > STRAY:
+                    yield rule, sources
+
+
+class _Inherited:
+    """What the jumps to a chain leave of a field to the packets that come there."""
+
+    def __init__(self, table: Table, field: Field, family: Family) -> None:
+        self.field = field
+        self.family = family
+        self.whole = domain(field, family).whole
+        self.based = {chain.name for chain in table.chains if chain.base is not None}
+        self.jumps: dict[str, list[tuple[str, Rule]]] = {}
+        for chain in table.chains:
+            for rule in chain.rules:
+                if rule.actions and isinstance(rule.actions[-1], Jump):
+                    self.jumps.setdefault(rule.actions[-1].chain, []).append((chain.name, rule))
+        self.made: dict[str, IntervalSet] = {}
+
+    def of(self, chain: str) -> IntervalSet:
+        if chain in self.based or chain not in self.jumps:
+            return self.whole
+        if chain not in self.made:
+            self.made[chain] = self.whole  # for chains that jump in a circle
+            self.made[chain] = IntervalSet.of(
+                span
+                for caller, rule in self.jumps[chain]
+                for span in self.of(caller) & bound(rule.guard, self.field, self.family)
+            )
+        return self.made[chain]
