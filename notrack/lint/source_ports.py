@@ -23,15 +23,17 @@ from notrack.lint.exposure import (
 )
 from notrack.lint.view import View
 from notrack.netfilter.effects import Track
+from notrack.netfilter.visits import visits
 from notrack.netfilter.ways import Way
 from notrack.packets.address import Family
-from notrack.packets.fields import PORT_PROTOCOLS, Field, domain
+from notrack.packets.fields import PORT_PROTOCOLS, Field, State, domain
 from notrack.packets.intervals import IntervalSet
 from notrack.packets.packet_set import PacketSet
 from notrack.ruleset.core import Jump, Rule, Table
 
 STRAY = 256
 """So many ports too many may be a range that somebody cut roughly."""
+_ESTABLISHED = IntervalSet.single(State.ESTABLISHED)
 _ORDER = (UDP, TCP, *(low for low, _ in PORT_PROTOCOLS if low not in (UDP, TCP)))
 
 
@@ -39,8 +41,8 @@ _ORDER = (UDP, TCP, *(low for low, _ in PORT_PROTOCOLS if low not in (UDP, TCP))
 class Unguarded:
     """A rule that accepts by source port, and the packets with which others reach what is no answer's port.
 
-    `protocols` have too many ports open; `tracked`: none of the packets is taken out of tracking; `notes`:
-    what was assumed.
+    `protocols` have too many ports open; `tracked`: none of the packets is taken out of tracking; `needless`:
+    the answers of tracked connections are let in before they come to the rule; `notes`: what was assumed.
     """
 
     rule: Rule
@@ -49,6 +51,7 @@ class Unguarded:
     protocols: tuple[int, ...]
     sources: IntervalSet
     tracked: bool
+    needless: bool
     notes: tuple[str, ...]
 
 
@@ -60,6 +63,7 @@ def unguarded(view: View) -> Iterator[Unguarded]:
     space = view.model.space
     sent = IntervalSet.of(span for rule, sources in rules for span in sources)
     asked = opening(view) & PacketSet(space, space.among(Field.SOURCE_PORT, sent))
+    answered = PacketSet(space, space.cube({Field.STATE: _ESTABLISHED, Field.SOURCE_PORT: sent}))
     for way in (Way.LOCAL_IN, Way.FORWARD):
         packets = asked if way is Way.LOCAL_IN else asked & strangers(view)
         for found in opened(view, way, packets, [rule for rule, _ in rules]):
@@ -71,9 +75,23 @@ def unguarded(view: View) -> Iterator[Unguarded]:
             if protocols:
                 worst = at_ports(let, protocols[0], wrong[protocols[0]])
                 tracked = view.model.tracks and not let & found.visit.matching(Track.UNTRACKED)
-                sources = let.project(Field.SOURCE_PORT)
-                notes = assumed(found.packets)
-                yield Unguarded(found.rule, way, worst, protocols, sources, tracked, notes)
+                yield Unguarded(
+                    found.rule,
+                    way,
+                    worst,
+                    protocols,
+                    let.project(Field.SOURCE_PORT),
+                    tracked,
+                    tracked and not _comes(view, way, answered, found.rule),
+                    assumed(found.packets),
+                )
+
+
+def _comes(view: View, way: Way, packets: PacketSet, rule: Rule) -> bool:
+    """Whether any packet of a set comes to a rule and matches."""
+    return any(
+        visit.rule is rule and ordinary(visit.matching()) for visit in visits(view.model, way, packets)
+    )
 
 
 def _wrong(view: View, packets: PacketSet, protocol: int) -> IntervalSet:

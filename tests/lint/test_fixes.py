@@ -76,7 +76,7 @@ def nothing_else(one: Fixed, edits: list[Edit]) -> None:
     touched = {
         number
         for edit in edits
-        if edit.span.source == one.source and edit.span.end > edit.span.start
+        if edit.span.source == one.source and (edit.span.end > edit.span.start or "\n" not in edit.text)
         for number in range(edit.span.line, edit.span.end_line + 1)
     }
     before, after = one.source.text.split("\n"), one.text.split("\n")

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from notrack.lint.bounds import asks
 from notrack.lint.exposure import TCP, UDP, at_ports, example, from_anyone
 from notrack.lint.finding import Fault, Fix
-from notrack.lint.mending import Body, Wording, Written, find, rewritten
+from notrack.lint.mending import Body, Wording, Written, deleted, find, rewritten
 from notrack.lint.rule import Example, Rule
 from notrack.lint.source_ports import Unguarded, unguarded
 from notrack.lint.subject import Subject
@@ -32,18 +32,15 @@ def _fault(subject: Subject, view: View, found: Unguarded) -> Fault | None:
     sources = ", ".join(str(low) if low == high else f"{low}-{high}" for low, high in list(found.sources)[:4])
     who = "whoever sends" if from_anyone(found.packets) else "whoever these addresses belong to, sending"
     where = "every local port" if found.way is Way.LOCAL_IN else "every port of the machines behind"
-    narrowed = _narrowed(subject, view, found)
-    fix = None
-    if narrowed is not None:
-        written, body = narrowed
-        edits = rewritten(written, body)
-        fix = Fix("let in answers alone", edits, safe=False) if edits else None
+    narrowed = None if found.needless else _narrowed(subject, view, found)
+    written = narrowed[0] if narrowed else find(subject.documents, found.rule)
+    edits = rewritten(*narrowed) if narrowed else deleted(written) if written and found.needless else None
     return Fault(
         span,
         f"answers are let in by their source port: {who} from port {sources} reaches {where}",
         _help(found, narrowed[1].text if narrowed else None),
         witness=example(found.packets, [at_ports(found.packets, *wish) for wish in _VICTIMS]),
-        fix=fix,
+        fix=Fix("let in answers alone", edits, safe=False) if edits else None,
         notes=found.notes,
     )
 
@@ -52,6 +49,8 @@ _VICTIMS = ((UDP, IntervalSet.single(161)), (TCP, IntervalSet.single(22)), (TCP,
 
 
 def _help(found: Unguarded, line: str | None) -> str:
+    if found.needless:
+        return "take the rule out: answers of tracked connections are let in before they come to it"
     parts = ["the state ESTABLISHED"] if found.tracked else ["the ports that own connections start from"]
     if not found.tracked and TCP in found.protocols:
         parts.append("no bare SYN")
@@ -117,7 +116,8 @@ RULE = Rule(
         rests on one is passed over. A rule that names a few destination ports is one for a service.
     """,
     mending="""
-        The fix is unsafe: it stops what was let in. It adds the state ESTABLISHED where the flow is tracked;
+        The fix is unsafe: it stops what was let in. It adds the state ESTABLISHED where the flow is tracked,
+        or takes the rule out where an earlier one lets in all that is ESTABLISHED;
         where it is not, `--dport 1024:65535` for UDP, and `! --syn` with the ephemeral range for TCP. The
         servers' addresses are for the operator to add.
     """,
