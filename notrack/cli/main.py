@@ -15,7 +15,9 @@ COMMANDS = {
     "lint": "find what is wrong in rules that are there, with a packet that proves it",
     "explain": "print the manual page of a code of the linter",
     "rules": "list everything that the linter finds",
+    "untrack": "take one service out of tracking in rules that are there, and change nothing else",
     "trace": "follow one packet through every hook, rule by rule",
+    "diff": "show which packets change verdict, tracking or translation between two rulesets",
     "facts": "print this host's facts as JSON, for --host",
 }
 
@@ -25,6 +27,7 @@ _EPILOG = """examples:
   notrack compile site.spec --to nft          one nft file for both families
   notrack compile site.spec -o out/           every target into a directory
   notrack lint /etc/sysconfig/iptables        what is wrong in rules that are there
+  notrack untrack 'udp 53' rules.v4           the same rules, with DNS out of tracking
 
 exit status: 0 done or clean, 1 findings, 2 wrong usage, 3 a source that cannot be understood, 4 a file cannot
 be written, or the kernel or a system tool refused"""

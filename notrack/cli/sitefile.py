@@ -11,6 +11,7 @@ from notrack.site import load, load_text
 from notrack.site.faults import Faults
 from notrack.site.files import decoded
 from notrack.text.diagnostic import Rejected
+from notrack.text.source import Source
 
 
 def _standard_input() -> str:
@@ -29,6 +30,19 @@ def planned(spec: str, color: str, *, coexist: bool = False) -> Plan | None:
         else:
             site, warnings = load(spec)
         found = plan(site, coexist=coexist)
+    except Rejected as rejected:
+        tell(rejected.diagnostics, color)
+        return None
+    tell(warnings + found.warnings, color)
+    return found
+
+
+def planned_text(source: Source, color: str) -> Plan | None:
+    """The plan of a site's text that was read already; None after its faults were told."""
+    try:
+        folder = Path.cwd() if source.name == "-" else Path(source.name).parent
+        site, warnings = load_text(source.text, source.name, folder)
+        found = plan(site)
     except Rejected as rejected:
         tell(rejected.diagnostics, color)
         return None

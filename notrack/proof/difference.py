@@ -14,13 +14,13 @@ from notrack.netfilter.host import UNKNOWN_HOST, Host
 from notrack.netfilter.ways import Way
 from notrack.packets.address import Family
 from notrack.packets.budget import Budget, TooHard
-from notrack.packets.diagram import EMPTY
+from notrack.packets.diagram import EMPTY, FULL
 from notrack.packets.fields import Field
 from notrack.packets.packet_set import PacketSet
 from notrack.packets.space import Space
 from notrack.packets.witness import Witness
 from notrack.proof.difference_labels import Fate
-from notrack.proof.difference_openers import Openers
+from notrack.proof.difference_openers import Openers, answerable
 from notrack.proof.difference_roles import Cast, Role
 from notrack.proof.difference_sides import Labels, Side
 from notrack.proof.difference_slices import Slices
@@ -40,7 +40,8 @@ class Change:
 
     `kind` is verdict, tracking (they pass in both) or translation (so too); `hook` is where the fate of the
     one that does not pass is sealed, or where tracking or translation are decided. `packets` are as they come
-    in or leave their sender, without a state: `role` and the two rulesets say that.
+    in or leave their sender, without a state: `role` and the two rulesets say that. `domain` holds all packets
+    that could play the role on the way.
     """
 
     kind: str
@@ -50,6 +51,7 @@ class Change:
     before: Fate
     after: Fate
     packets: PacketSet
+    domain: int = FULL
 
     def witness(self) -> Witness | None:
         """One of the packets, and the facts that must hold for it to be one."""
@@ -114,6 +116,7 @@ class _Run:
         self.space = slices.space
         self.openers = Openers(slices)
         self._shifted: dict[Way, bool] = {}
+        self._domains: dict[tuple[Role, Way], int] = {}
 
     def changes(self, role: Role, view: Way) -> Iterator[Change]:
         """The changes of one role on one way; equal ones of several comparisons are one."""
@@ -133,7 +136,8 @@ class _Run:
         for (kind, hook, old, new), packets in found.items():
             inside = self.space.meet(packets, self.space.well_formed)
             if inside != EMPTY:
-                yield Change(kind, role, view, hook, old, new, PacketSet(self.space, packets))
+                packets_of = PacketSet(self.space, packets)
+                yield Change(kind, role, view, hook, old, new, packets_of, self.domain(role, view))
 
     def pairs(self, role: Role, view: Way) -> Iterator[tuple[Fate, Fate, int]]:
         """Two fates that differ, and the packets that have them."""
@@ -141,6 +145,15 @@ class _Run:
             yield from self.openers.pairs(role, view)
         else:
             yield from self.slices.pairs(role, view)
+
+    def domain(self, role: Role, view: Way) -> int:
+        """All packets that play a role on a way."""
+        if (role, view) not in self._domains:
+            found = self.slices.domain(role, view)
+            if role in (Role.ANSWER, Role.LATER):
+                found = self.space.meet(found, answerable(self.space))
+            self._domains[role, view] = found
+        return self._domains[role, view]
 
     def shifted(self, view: Way) -> bool:
         """Whether one ruleset alone tracks some flow that has packets on the way."""

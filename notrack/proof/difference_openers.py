@@ -10,10 +10,12 @@ from dataclasses import dataclass
 from notrack.netfilter.effects import Change as Value
 from notrack.netfilter.effects import Effects, Unsure
 from notrack.netfilter.ways import Way
+from notrack.packets.address import Family
 from notrack.packets.budget import TooHard
 from notrack.packets.diagram import EMPTY
 from notrack.packets.fields import AddressType, Field
 from notrack.packets.intervals import IntervalSet
+from notrack.packets.space import Space
 from notrack.proof.difference_labels import Fate, Translation
 from notrack.proof.difference_roles import UNMOVED, Role, Status
 from notrack.proof.difference_sides import BACK
@@ -114,38 +116,60 @@ class Openers:
 
     def _opening(self, moved: Translation | None, packets: int) -> Opened:
         space = self.space
-        wire = self.flow(packets)
+        wire = flow(self.space, packets)
+        answered = answerable(space)
         if moved is None or not moved.of_destination:
+            wire = space.meet(wire, answered)
             return Opened(moved, wire, wire)
         image = space.exists(wire, (*_TARGET, Field.DESTINATION_TYPE))
         for field in _TARGET:
             values = moved.get(field)
             if values is not None:
                 image = space.meet(space.among(field, values), image)
-        return Opened(moved, image, wire)
-
-    def flow(self, packets: int) -> int:
-        """A set of packets, widened to all packets that those of its flows could be, in their direction."""
-        return self.space.exists(self.space.may(packets), _OF_ONE_PACKET)
+        return Opened(moved, space.meet(image, answered), wire)
 
     def _answering(self, packets: int, flows: int, view: Way) -> int:
         """The packets that answer packets of some flows."""
-        asking = self.space.meet(self._mirrored(self.flow(packets), view), flows)
-        return self.space.meet(packets, self._mirrored(asking, view))
+        asking = self.space.meet(mirrored(self.space, flow(self.space, packets), view), flows)
+        return self.space.meet(packets, mirrored(self.space, asking, view))
 
     def _answered(self, packets: int, view: Way, status: Status) -> int:
         """The packets whose answers pass under both rulesets."""
         space, slices = self.space, self.slices
-        back = self._mirrored(self.flow(packets), view)
+        back = mirrored(self.space, flow(self.space, packets), view)
         for functions in slices.fates(Role.ANSWER, BACK[view], status):
             for function in functions:
-                back = space.meet(back, self.flow(slices.passing_all(function)))
-        return space.meet(packets, self._mirrored(back, view))
+                back = space.meet(back, flow(self.space, slices.passing_all(function)))
+        return space.meet(packets, mirrored(self.space, back, view))
 
-    def _mirrored(self, flows: int, view: Way) -> int:
-        if view is Way.LOOPBACK:  # an answer leaves by lo as well
-            flows = self.space.exists(flows, (Field.IN, Field.OUT))
-        return self.space.mirror(flows)
+
+def flow(space: Space, packets: int) -> int:
+    """A set of packets, widened to all packets that those of its flows could be, in their direction."""
+    return space.exists(space.may(packets), _OF_ONE_PACKET)
+
+
+def mirrored(space: Space, flows: int, view: Way) -> int:
+    """The other direction of flows that take a way."""
+    if view is Way.LOOPBACK:  # an answer leaves by lo as well
+        flows = space.exists(flows, (Field.IN, Field.OUT))
+    return space.mirror(flows)
+
+
+def answerable(space: Space) -> int:
+    """The packets between two hosts: what goes to a group or to all, or comes from no address, gets no
+    answer that belongs to its flow.
+    """
+    types = IntervalSet.of(((AddressType.UNICAST, AddressType.LOCAL),))
+    zero = IntervalSet(((0, 0xFFFFFF if space.family is Family.IPV4 else 0),))
+    some = space.family.whole - zero
+    return space.cube(
+        {
+            Field.SOURCE_TYPE: types,
+            Field.DESTINATION_TYPE: types,
+            Field.SOURCE: some,
+            Field.DESTINATION: some,
+        }
+    )
 
 
 def _elsewhere(pair: Pair) -> bool:

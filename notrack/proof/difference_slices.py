@@ -53,7 +53,7 @@ class Slices:
         for one in away:
             common = space.minus(common, one)
         for one in values:
-            common = space.meet(common, questions.outcomes(space, one, lambda leaf: 1))
+            common = space.meet(common, questions.outcomes(space, one, _every))
         return space.meet(common, values[0]), space.meet(common, values[1])
 
     def values(self, function: int, states: int) -> int:
@@ -93,6 +93,11 @@ class Slices:
             old, new = (self.labels.known[part] for part in value)
             yield old, new, questions.outcomes(space, both, partial(_is, leaf))
 
+    def domain(self, role: Role, view: Way) -> int:
+        """All packets whose fates are compared in a role on a way."""
+        functions = self.fates(role, view)
+        return self.space.first([questions.outcomes(self.space, one, _every) for one, _ in functions])
+
     def answers_on_wire(self, view: Way, wire: Effects, status: Status) -> tuple[int, int]:
         """Both rulesets' fates of answers to tracked, translated packets, told as they are behind that."""
         space = self.space
@@ -124,3 +129,7 @@ class Slices:
 
 def _is(wanted: int, leaf: int) -> int:
     return int(leaf == wanted)
+
+
+def _every(leaf: int) -> int:
+    return int(leaf != EMPTY)

@@ -35,7 +35,7 @@ def as_json(journey: Journey, *, replied: bool = False) -> dict[str, object]:
 
 def _journey_json(journey: Journey) -> dict[str, object]:
     trace = journey.trace
-    ended = _deciding(trace)
+    ended = deciding(trace)
     return {
         "packet": journey.packet.to_json(),
         "verdict": trace.verdict,
@@ -161,7 +161,7 @@ def _result(step: Step) -> str:
     return "translated back" if step.table.name == REVERSAL else step.result
 
 
-def _deciding(trace: Trace) -> Step | None:
+def deciding(trace: Trace) -> Step | None:
     """The step that ended the packet's way, or else the last that accepted it. A nat chain is asked only
     whether no other says anything."""
     found: Step | None = None
@@ -184,9 +184,9 @@ def _is_verdict(step: Step) -> bool:
 def _conclusion(journey: Journey) -> Iterator[str]:
     trace = journey.trace
     verdict = _ENDS.get(trace.verdict, trace.verdict.upper())
-    ended = _deciding(trace)
+    ended = deciding(trace)
     where = f" in {trace.hook.value}" if trace.hook is not None else ""
-    yield f"{verdict}{where}, by {_reason(ended)}" if ended else f"{verdict}: no rule is on its way"
+    yield f"{verdict}{where}, by {reason(ended)}" if ended else f"{verdict}: no rule is on its way"
     yield _tracking_reason(journey)
     changed = _translated(journey)
     if changed is not None:
@@ -199,7 +199,8 @@ def _conclusion(journey: Journey) -> Iterator[str]:
         yield f"Not known: {name}"
 
 
-def _reason(step: Step) -> str:
+def reason(step: Step) -> str:
+    """The step in words: its chain, its place, its text."""
     at = _place(step)
     where = f" ({at})" if at != "-" else ""
     if step.rule is None:
@@ -216,7 +217,7 @@ def _tracking_reason(journey: Journey) -> str:
     because = f"tracking is on because of {first.what}" + (f" ({place})" if place else "")
     if trace.state is State.UNTRACKED:
         by = next((step for step in trace.steps if "untracked" in step.result.split(", ")), None)
-        return f"Not tracked: {_reason(by)}" if by else "Not tracked: the kernel never tracks such packets"
+        return f"Not tracked: {reason(by)}" if by else "Not tracked: the kernel never tracks such packets"
     if _ended_early(trace):
         return f"It did not come as far as connection tracking ({because})"
     if trace.state is State.INVALID:

@@ -1,0 +1,136 @@
+"""The rules of one host as the command line names them: files of rules, a folder, a site file, this host."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from notrack.cli.messages import note, tell
+from notrack.cli.rulesfile import including, sources
+from notrack.netfilter.host import UNKNOWN_HOST, Host
+from notrack.packets.address import Family
+from notrack.ruleset.core import Ruleset
+from notrack.ruleset.formats import Document, read_all
+from notrack.ruleset.recognition import RULES, Format, recognised
+from notrack.text.diagnostic import Severity
+from notrack.text.source import Source
+
+if TYPE_CHECKING:
+    from notrack.plan.planner import Plan
+
+BACKENDS = ("iptables", "nft")
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """Rules that were read, the families that they speak of, and what they say of the host."""
+
+    ruleset: Ruleset
+    families: tuple[Family, ...]
+    host: Host = UNKNOWN_HOST
+    formats: frozenset[Format] = field(default_factory=frozenset)
+
+
+def side(
+    names: list[str], color: str, *, family: Family | None = None, backend: str | None = None
+) -> Side | None:
+    """The rules of some files, told apart by content; None after their faults were told.
+
+    A site file is compiled in memory, for `backend` (iptables if none is said), and tells its own facts.
+    """
+    listed = files(names)
+    texts = sources(listed) if listed is not None else None
+    if texts is None:
+        return None
+    forms = {source: recognised(source.text) for source in texts}
+    specs = [source for source in texts if forms[source] is Format.SITE or source.name.endswith(".spec")]
+    if specs:
+        if len(texts) > 1:
+            note(f"{specs[0].name} is a site: it is compared by itself, without other files beside it")
+            return None
+        return _site(specs[0], color, backend or "iptables")
+    reading = read_all(texts, family, including(listed or []))
+    tell(reading.diagnostics, color)
+    if any(one.severity is Severity.ERROR for one in reading.diagnostics):
+        return None
+    formats = frozenset(document.format for document in reading.documents if document.format is not None)
+    return Side(reading.ruleset, _families(reading.ruleset, reading.documents), formats=formats)
+
+
+def _site(source: Source, color: str, backend: str) -> Side | None:
+    from notrack.cli.sitefile import planned_text
+
+    found = planned_text(source, color)
+    if found is None:
+        return None
+    ruleset = compiled(found, backend)
+    return Side(ruleset, tuple(Family), site_host(found), frozenset((Format.SITE,)))
+
+
+def compiled(plan: Plan, backend: str) -> Ruleset:
+    """What a plan compiles to, read back from its text."""
+    from notrack.layout.output import FILES, emit
+
+    targets = ("nft",) if backend == "nft" else ("iptables", "ip6tables")
+    texts = [Source(f"{plan.site.name}/{FILES[name]}", emit(plan, name).text) for name in targets]
+    return read_all(texts).ruleset
+
+
+def site_host(plan: Plan) -> Host:
+    from notrack.proof.sitehost import site_host as known
+
+    return known(plan.site)
+
+
+def files(names: list[str]) -> list[str] | None:
+    """The files that names mean: with commas several, a folder the rules in it. None after a fault was told."""
+    found: list[str] = []
+    for name in names:
+        parts = [name] if name == "-" or Path(name).exists() else [part for part in name.split(",") if part]
+        for part in parts:
+            inside = _inside(Path(part)) if part != "-" and Path(part).is_dir() else [part]
+            if not inside:
+                note(f"there are no rules in {part}")
+                return None
+            found += inside
+    return found
+
+
+def _inside(folder: Path) -> list[str]:
+    """The files of rules in a folder; of the compiler's output, which says all twice, the iptables half."""
+    pair = [folder / "rules.v4", folder / "rules.v6"]
+    halves = [str(path) for path in pair if path.is_file()]
+    if halves:
+        return halves
+    found = []
+    for path in sorted(folder.iterdir()):
+        if path.is_file() and not path.name.startswith(".") and not path.name.endswith(("~", ".bak", ".old")):
+            head = path.read_bytes()[:65536].decode("utf-8", "surrogateescape")
+            if recognised(head) in RULES:
+                found.append(str(path))
+    return found
+
+
+def _families(ruleset: Ruleset, documents: tuple[Document, ...]) -> tuple[Family, ...]:
+    named = {family for document in documents for family in document.families}
+    named |= {family for table in ruleset.tables for family in table.families}
+    return tuple(family for family in Family if family in named)
+
+
+def live(color: str) -> Side | None:
+    """The rules and the facts of this host; None after it was told why they cannot be had."""
+    from notrack.host.facts import facts
+    from notrack.host.live import live_rules
+    from notrack.host.system import LiveSystem
+
+    system = LiveSystem()
+    found = live_rules(system)
+    for problem in found.problems:
+        note(problem)
+    if not found.texts and found.problems:
+        return None
+    reading = read_all(found.sources())
+    tell([one for one in reading.diagnostics if one.severity is not Severity.INFO], color)
+    formats = frozenset(document.format for document in reading.documents if document.format is not None)
+    return Side(reading.ruleset, tuple(Family), facts(system), formats)

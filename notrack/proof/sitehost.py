@@ -1,0 +1,48 @@
+"""What a site says of the host that it is for: the facts on which the meaning of its rules rests."""
+
+from __future__ import annotations
+
+import ipaddress
+
+from notrack.netfilter.host import Configured, Host, HostInterface
+from notrack.packets.address import Family, prefixes
+from notrack.site.model import Interface, Site
+
+
+def site_host(site: Site) -> Host:
+    """The facts that a site's interfaces tell; addresses only where each of them says its own.
+
+    A device that is a pattern (`wg*`) stands for devices nobody knows, so its addresses are not known either.
+    """
+    known = [interface for interface in site.interfaces if interface.addresses]
+    whole = bool(site.interfaces) and len(known) == len(site.interfaces) and not _patterns(site)
+    interfaces = tuple(one for interface in known for one in _devices(interface)) if whole else None
+    return Host(interfaces=interfaces, ephemeral=site.ephemeral)
+
+
+def _patterns(site: Site) -> bool:
+    return any(device.endswith("*") for interface in site.interfaces for device in interface.devices)
+
+
+def _devices(interface: Interface) -> list[HostInterface]:
+    """An interface of several devices: the addresses are at the first of them, for nobody says more."""
+    first, *others = interface.devices
+    return [HostInterface(first, tuple(_configured(interface))), *map(HostInterface, others)]
+
+
+def _configured(interface: Interface) -> list[Configured]:
+    found: list[Configured] = []
+    for family in Family:
+        links = list(prefixes(interface.networks.family(family), family))
+        for low, high in interface.addresses.family(family):
+            for address in range(low, high + 1):
+                found.append(_with_prefix(address, family, links))
+    return found
+
+
+def _with_prefix(address: int, family: Family, links: list[tuple[int, int]]) -> Configured:
+    make = ipaddress.IPv4Interface if family is Family.IPV4 else ipaddress.IPv6Interface
+    lengths = [
+        length for low, length in links if low <= address < low + (1 << family.bits - length)
+    ] or [family.bits]
+    return make((address, max(lengths)))
