@@ -1,0 +1,106 @@
+"""Why a service cannot be taken out of tracking in some rules, each reason with the packet that shows it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from notrack.draft.service import Asked
+from notrack.netfilter.host import Host
+from notrack.netfilter.model import Model
+from notrack.netfilter.visits import visits
+from notrack.netfilter.ways import Way
+from notrack.packets.address import Family
+from notrack.packets.budget import TooHard
+from notrack.packets.fields import AddressType, Field
+from notrack.packets.intervals import IntervalSet
+from notrack.packets.packet_set import PacketSet
+from notrack.packets.space import Space
+from notrack.packets.witness import Witness
+from notrack.ruleset.core import ConnectionSet, Hook, Ruleset, Template
+from notrack.text.source import Span
+
+
+@dataclass(frozen=True, slots=True)
+class Obstacle:
+    """What is in the way: a packet that shows it, and the rule at fault, where there is one."""
+
+    message: str
+    witness: Witness | None
+    span: Span | None = None
+    help: str | None = None
+
+
+def obstacles(
+    ruleset: Ruleset, asked: Asked, families: tuple[Family, ...], host: Host
+) -> tuple[Obstacle, ...]:
+    """Everything that is in the way."""
+    if not families:
+        return (Obstacle("these rules hold nothing of the service's address family", None),)
+    try:
+        return tuple(one for family in families for one in _of_family(ruleset, asked, family, host))
+    except TooHard as reason:
+        return (Obstacle(f"the rules are too hard to tell what they do with the service ({reason})", None),)
+
+
+def _of_family(ruleset: Ruleset, asked: Asked, family: Family, host: Host) -> Iterator[Obstacle]:
+    model = Model(ruleset, family, host)
+    if not model.tracks:
+        return
+    service = requests_set(model.space, asked)
+    for way in (Way.LOCAL_IN, Way.FORWARD, Way.LOOPBACK):
+        for effects, packets in model.passage(way).translated():
+            if hit := packets & service:
+                nat = effects.destination_nat or effects.source_nat
+                words = nat.text or nat.kind.value if nat else "a translation"
+                yield Obstacle(
+                    f"the rules translate this packet ({words}): untracked, it would not be any more",
+                    hit.witness(),
+                    help="take the service out of the translation first, or leave it tracked",
+                )
+                break
+    yield from _helpers(model, service)
+
+
+def _helpers(model: Model, service: PacketSet) -> Iterator[Obstacle]:
+    """Rules that give a flow of the service something that only tracking has."""
+    for way in (Way.LOCAL_IN, Way.LOOPBACK):
+        for visit in visits(model, way, within=service):
+            if visit.hook not in (Hook.PREROUTING, Hook.OUTPUT):
+                break
+            what = next(
+                (one.what for one in visit.rule.actions if isinstance(one, Template | ConnectionSet)), None
+            )
+            if what is not None and (hit := visit.matching() & service):
+                yield Obstacle(
+                    f"a rule gives this packet's flow what only tracked flows have ({what})",
+                    hit.witness(),
+                    visit.rule.origin.span,
+                    "take that rule out first, or leave the service tracked",
+                )
+                return
+
+
+def requests_set(space: Space, asked: Asked) -> PacketSet:
+    """All packets to the service, as they come in."""
+    return PacketSet(space, _ends(space, asked, answers=False))
+
+
+def answers_set(space: Space, asked: Asked) -> PacketSet:
+    """All packets from the service's ports, as they leave."""
+    return PacketSet(space, _ends(space, asked, answers=True))
+
+
+def _ends(space: Space, asked: Asked, *, answers: bool) -> int:
+    port = Field.SOURCE_PORT if answers else Field.DESTINATION_PORT
+    own = Field.SOURCE if answers else Field.DESTINATION
+    kind = Field.SOURCE_TYPE if answers else Field.DESTINATION_TYPE
+    peer = Field.DESTINATION if answers else Field.SOURCE
+    parts = [
+        space.all_of((space.among(Field.PROTOCOL, one.protocol), space.having(port, one.ports)))
+        for one in asked.traffic
+    ]
+    local = space.among(kind, IntervalSet.single(AddressType.LOCAL))
+    if asked.own is not None:
+        local = space.among(own, asked.own.family(space.family))
+    return space.all_of((space.first(parts), local, space.among(peer, asked.peers.family(space.family))))

@@ -1,0 +1,191 @@
+"""The smallest change that takes one service out of connection tracking, in somebody else's rules.
+
+First the rules that untrack it are added, at the head of the raw table (or in an nft table of their own).
+Then the two rulesets are compared as functions of packets; where a packet of the service would not get
+through any more, the very rule that let it through gets a twin that asks for untracked packets of this
+service, beside it. That goes on until the comparison finds no packet whose verdict changed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from notrack.draft.obstacles import Obstacle, answers_set, obstacles
+from notrack.draft.peers import narrowed
+from notrack.draft.raw import untracking
+from notrack.draft.service import Asked
+from notrack.draft.texts import Read, applied
+from notrack.draft.twins import twins
+from notrack.netfilter.host import Host
+from notrack.netfilter.ways import Way
+from notrack.packets.address import Family
+from notrack.packets.budget import TooHard
+from notrack.proof.difference import TRANSLATION, VERDICT, Change, Difference, difference
+from notrack.proof.difference_roles import Role
+from notrack.ruleset.formats import Reading
+from notrack.text.source import Source
+
+_ROUNDS = 40  # twins that are added before it is given up; each lets through all that its rule let through
+
+
+@dataclass(frozen=True, slots=True)
+class Untracked:
+    """The texts after the change, in their order. `refusals` not empty: nothing was changed, and why.
+
+    `changes`: how the rules differ as functions of packets; `exposed`: packets that pass now and did not,
+    which only tracking could tell from packets of a flow.
+    """
+
+    sources: tuple[Source, ...]
+    changes: tuple[Difference, ...] = ()
+    exposed: tuple[Change, ...] = ()
+    refusals: tuple[Obstacle, ...] = ()
+    added: tuple[str, ...] = field(default=())
+
+
+def untrack(sources: Sequence[Source], asked: Asked, host: Host, read: Read) -> Untracked:
+    """The texts with the service out of tracking, or the reasons for which that cannot be."""
+    before = read(sources)
+    families = _families(before, asked)
+    first = obstacles(before.ruleset, asked, families, host)
+    if first:
+        return Untracked(tuple(sources), refusals=first)
+    asked, families = narrowed(before.ruleset, asked, families, host)
+    if not families:
+        message = "nothing lets this service in through tracking: there is nothing to take out of it"
+        return Untracked(tuple(sources), refusals=(Obstacle(message, None),))
+    edits = untracking(before, asked, families, host)
+    if isinstance(edits, Obstacle):
+        return Untracked(tuple(sources), refusals=(edits,))
+    return _Search(before, tuple(sources), asked, families, host, read).run(applied(tuple(sources), edits))
+
+
+def _families(reading: Reading, asked: Asked) -> tuple[Family, ...]:
+    """The families that the rules speak of and the service has."""
+    there = {family for table in reading.ruleset.tables for family in table.families}
+    return tuple(
+        family
+        for family in Family
+        if family in there and family in asked.families and asked.peers.family(family)
+    )
+
+
+@dataclass
+class _Search:
+    before: Reading
+    original: tuple[Source, ...]
+    asked: Asked
+    families: tuple[Family, ...]
+    host: Host
+    read: Read
+
+    def run(self, texts: tuple[Source, ...]) -> Untracked:
+        for _ in range(_ROUNDS):
+            now = self.read(texts)
+            found = self.compared(now)
+            if isinstance(found, Obstacle):
+                return self.refused(found)
+            lost = next((change for one in found for change in _lost(one)), None)
+            if lost is None:
+                return self.settled(texts, found)
+            better = self.mended(now, texts, lost, found)
+            if better is None:
+                message = (
+                    "this packet passes now and would be dropped, and no rule beside those there mends it"
+                )
+                return self.refused(Obstacle(message, lost.witness()))
+            texts = better
+        return self.refused(
+            Obstacle("too many rules let this service through by the state of its flows", None)
+        )
+
+    def refused(self, reason: Obstacle) -> Untracked:
+        return Untracked(self.original, refusals=(reason,))
+
+    def compared(self, now: Reading) -> tuple[Difference, ...] | Obstacle:
+        try:
+            found = tuple(
+                difference(self.before.ruleset, now.ruleset, family, self.host) for family in self.families
+            )
+        except TooHard as reason:
+            return Obstacle(f"the rules are too hard to compare ({reason})", None)
+        undecided = [words for one in found for words in one.undecided]
+        return Obstacle(f"not decided whether all else stays: {undecided[0]}", None) if undecided else found
+
+    def settled(self, texts: tuple[Source, ...], found: tuple[Difference, ...]) -> Untracked:
+        """The change, unless it does more than to untrack the service."""
+        exposed: list[Change] = []
+        for one in found:
+            for change in one.changes:
+                if change.kind == TRANSLATION:
+                    return self.refused(Obstacle("the rules translate this packet", change.witness()))
+                if change.kind == VERDICT and change.after.passes and not _guessed(change):
+                    if not self.only_tracking_tells(change):
+                        return self.refused(
+                            Obstacle("this packet was dropped and would pass", change.witness())
+                        )
+                    exposed.append(change)
+        old = {line for source in self.original for line in source.text.splitlines()}
+        added = [
+            line for source in texts for line in source.text.splitlines() if line not in old and line.strip()
+        ]
+        return Untracked(texts, found, tuple(exposed), added=tuple(added))
+
+    def mended(
+        self, now: Reading, texts: tuple[Source, ...], lost: Change, found: tuple[Difference, ...]
+    ) -> tuple[Source, ...] | None:
+        """The texts with one more rule under which the lost packet passes, and no other packet newly does."""
+        for edits in twins(self.before, now, lost, self.asked, self.host):
+            trial = applied(texts, edits)
+            made = self.compared(self.read(trial))
+            if not isinstance(made, Obstacle) and self.better(made, found, lost):
+                return trial
+        return None
+
+    def better(self, made: tuple[Difference, ...], found: tuple[Difference, ...], lost: Change) -> bool:
+        """Whether less is lost, and nothing passes that did not, beside what only tracking could tell."""
+        witness = lost.witness()
+        if witness is None:
+            return False
+        facts = dict(witness.facts)
+        still = any(
+            change.packets.has(witness.packet, facts)
+            for one in made
+            if one.family is lost.packets.space.family
+            for change in _lost(one)
+            if (change.role, change.way) == (lost.role, lost.way)
+        )
+        opened = [
+            change
+            for one in made
+            for change in one.of_kind(VERDICT)
+            if change.after.passes and not _guessed(change) and not self.only_tracking_tells(change)
+        ]
+        return not still and not opened
+
+    def only_tracking_tells(self, change: Change) -> bool:
+        """Whether packets pass now only because nothing but tracking could tell them from those of a flow."""
+        if change.role is Role.STRAY:
+            return True
+        own = change.way in (Way.LOCAL_OUT, Way.LOOPBACK)
+        return own and change.packets <= answers_set(change.packets.space, self.asked)
+
+
+def _lost(one: Difference) -> list[Change]:
+    """Packets that passed and would not. First those that open flows: what answers them follows."""
+    found = [
+        change
+        for change in one.of_kind(VERDICT)
+        if change.before.passes and not change.after.passes and not _guessed(change)
+    ]
+    return sorted(found, key=lambda change: _ORDER.index(change.role))
+
+
+def _guessed(change: Change) -> bool:
+    """Whether only flows have such packets that are not there: what a helper brings to the service (a rule
+    that gives it one is an obstacle), errors about flows that became tracked."""
+    return change.role is Role.RELATED or (change.role is Role.ERROR and change.after.passes)
+
+
+_ORDER = [Role.OPENING, Role.ANSWER, Role.LATER, Role.ERROR, Role.STRAY, Role.RELATED]
