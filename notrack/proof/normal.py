@@ -1,0 +1,258 @@
+"""A ruleset that was read back, in a form that can be laid beside the plan's.
+
+Only names are changed: counters, helpers and translations are called what the plan calls them. Joining runs of
+rules changes no behaviour either (docs/proof.md says why).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+
+from notrack.packets.address import Family
+from notrack.packets.fields import Field
+from notrack.packets.intervals import IntervalSet
+from notrack.proof.asked import CLAMPED, helper_note, named_nat
+from notrack.proof.counters import Numbers, counter_of, helper_text
+from notrack.ruleset import core
+
+_CT_HELPER = re.compile(r"-j CT --helper (\S+)")
+_SET_HELPER = re.compile(r'ct helper set "(\S+)"')
+_OBJECT = re.compile(r'type "([^"]+)" protocol (\w+)')
+_PROTOCOLS = {"tcp": 6, "udp": 17, "sctp": 132, "dccp": 33, "udplite": 136}
+_CLAMPS = frozenset(("-j TCPMSS --clamp-mss-to-pmtu", "tcp option maxseg size set rt mtu"))
+_NAT_OPTIONS = frozenset(("--to-source", "--to-destination", "--to-ports"))
+_NAT_FLAGS = frozenset(("random", "fully-random", "persistent"))
+
+
+def named(ruleset: core.Ruleset, family: Family) -> core.Ruleset:
+    """The tables of one family with the plan's names for counters, helpers and translations."""
+    tables = [table for table in ruleset.tables if family in table.families]
+    return core.Ruleset(tuple(_Naming(table, family).table() for table in tables))
+
+
+class _Naming:
+    """The names of one table."""
+
+    def __init__(self, table: core.Table, family: Family) -> None:
+        self.source = table
+        self.family = family
+        self.numbers = Numbers()
+        self.chains = {chain.name: chain for chain in table.chains}
+        self.done: dict[str, core.Chain] = {}
+        self.helpers = dict(_helper_objects(table))
+
+    def table(self) -> core.Table:
+        for chain in self.source.chains:
+            if chain.base is not None:
+                self.chain(chain.name, chain.base.hook)
+        chains = tuple(self.done.get(chain.name, chain) for chain in self.source.chains)
+        return replace(self.source, chains=chains)
+
+    def chain(self, name: str, hook: core.Hook) -> None:
+        """Name what is in a chain, then in those that it calls, in the order in which it calls them."""
+        if name in self.done or name not in self.chains:
+            return
+        chain = self.chains[name]
+        self.done[name] = chain
+        rules: list[core.Rule] = []
+        for rule in chain.rules:
+            rules.append(self.rule(rule, hook))
+            for action in rule.actions:
+                if isinstance(action, core.Jump):
+                    self.chain(action.chain, hook)
+        self.done[name] = replace(chain, rules=tuple(rules))
+
+    def rule(self, rule: core.Rule, hook: core.Hook) -> core.Rule:
+        plain = not any(isinstance(part, core.Fact | core.OneOf) for part in rule.guard)
+        if plain and all(isinstance(action, core.Verdict | core.Jump | core.Notrack) for action in rule.actions):
+            return rule
+        actions = tuple(self.action(action) for action in rule.actions)
+        if plain or all(isinstance(action, core.Log) and action.text != CLAMPED for action in actions):
+            return core.Rule(rule.guard, actions, rule.origin)
+        guard = tuple(self.literal(part, rule, at, hook) for at, part in enumerate(rule.guard))
+        return core.Rule(guard, actions, rule.origin)
+
+    def literal(self, literal: core.Literal, rule: core.Rule, at: int, hook: core.Hook) -> core.Literal:
+        if not isinstance(literal, core.Fact):
+            return literal
+        helper = helper_text(literal.name)
+        if helper is not None:
+            return core.Fact(helper, literal.negated, tracking=literal.tracking)
+        counter = counter_of(literal.name, self.family)
+        if counter is None:
+            return literal
+        key = counter.shared or (rule.origin.span, rule.origin.text, at)
+        name = self.numbers.name(hook.value, key, counter.text)
+        return core.Fact(name, literal.negated != counter.negated, literal.tracking)
+
+    def action(self, action: core.Action) -> core.Action:
+        match action:
+            case core.Nat():
+                return named_nat(action, _unsaid(action.text))
+            case core.Template(what=what) if (found := _CT_HELPER.fullmatch(what)) is not None:
+                return core.Template(helper_note(found[1]))
+            case core.ConnectionSet(what=what):
+                return core.ConnectionSet(self.helper(what))
+            case core.Log(text=text) if text in _CLAMPS:
+                return core.Log(CLAMPED)
+        return action
+
+    def helper(self, what: str) -> str:
+        found = _SET_HELPER.fullmatch(what)
+        return self.helpers.get(found[1], what) if found is not None else what
+
+
+def _helper_objects(table: core.Table) -> Iterator[tuple[str, str]]:
+    """The helper objects of an nft table, each with what it gives a connection."""
+    for keeper in table.keepers:
+        text = keeper.origin.span.text if keeper.origin.span is not None else ""
+        found = _OBJECT.search(text)
+        if keeper.what.startswith("ct helper ") and found is not None and found[2] in _PROTOCOLS:
+            yield keeper.what.removeprefix("ct helper "), helper_note(found[1], _PROTOCOLS[found[2]])
+
+
+def _unsaid(text: str) -> str:
+    """What a translation says beside addresses and ports."""
+    words = text.split()
+    more = [word for word in words if word.startswith("--") and word not in _NAT_OPTIONS]
+    more += [word.strip(",") for word in words if word.strip(",") in _NAT_FLAGS]
+    return "".join(f" {word}" for word in more)
+
+
+def is_note(action: core.Action) -> bool:
+    """Whether an action gives no verdict, but is something that the plan asks for all the same."""
+    return isinstance(action, core.ConnectionSet) or (isinstance(action, core.Log) and action.text == CLAMPED)
+
+
+def notes(ruleset: core.Ruleset) -> core.Ruleset:
+    """The base chains that come to notes, every note made a template, so that an outcome shows it.
+
+    Only to be compared chain by chain: what these chains do to packets is not what the kernel does.
+    """
+    tables = []
+    for table in ruleset.tables:
+        noting = _reaching_notes(table)
+        if noting:
+            kept = tuple(_noted(chain) for chain in table.chains if chain.base is None or chain.name in noting)
+            tables.append(replace(table, chains=kept))
+    return core.Ruleset(tuple(tables))
+
+
+def _reaching_notes(table: core.Table) -> set[str]:
+    """The chains that hold a note, and those that lead to one of them."""
+    found = {chain.name for chain in table.chains if _has_note(chain)}
+    grown = bool(found)
+    while grown:
+        more = {
+            chain.name
+            for chain in table.chains
+            for rule in chain.rules
+            for action in rule.actions
+            if isinstance(action, core.Jump) and action.chain in found
+        }
+        grown = not more <= found
+        found |= more
+    return found
+
+
+def _has_note(chain: core.Chain) -> bool:
+    return any(is_note(action) for rule in chain.rules for action in rule.actions)
+
+
+def _noted(chain: core.Chain) -> core.Chain:
+    rules = tuple(replace(rule, actions=tuple(_visible(action) for action in rule.actions)) for rule in chain.rules)
+    return replace(chain, rules=rules)
+
+
+def _visible(action: core.Action) -> core.Action:
+    if isinstance(action, core.ConnectionSet):
+        return core.Template(action.what)
+    return core.Template(action.text) if isinstance(action, core.Log) else action
+
+
+def joined(ruleset: core.Ruleset) -> core.Ruleset:
+    """The same ruleset with runs of rules that differ in one set of values made one rule each."""
+    return core.Ruleset(tuple(_joined(table) for table in ruleset.tables))
+
+
+def _joined(table: core.Table) -> core.Table:
+    actions = {action for chain in table.chains for rule in chain.rules for action in rule.actions}
+    if not all(isinstance(action, _REPEATABLE) for action in actions):
+        return table
+    return replace(table, chains=tuple(replace(chain, rules=tuple(_runs(chain.rules))) for chain in table.chains))
+
+
+# Doing it twice is doing it once, and none of them changes a field by which packets are told apart but the state.
+_REPEATABLE = (core.Verdict, core.Jump, core.Notrack, core.Template, core.ConnectionSet, core.Log, core.Nat)
+_OF_TRACKING = frozenset((Field.STATE, Field.CT_DIRECTION, Field.CT_SNAT, Field.CT_DNAT, Field.CT_MARK))
+
+
+class _Run:
+    """Rules that do the same to packets that differ in one field at most; `at`: the literal that differs."""
+
+    __slots__ = ("at", "rule", "spans")
+
+    def __init__(self, rule: core.Rule) -> None:
+        self.rule = rule
+        self.at: int | None = None
+        self.spans: list[tuple[int, int]] = []
+
+    def takes(self, rule: core.Rule) -> bool:
+        """Whether the rule goes on with the run, which it then does."""
+        mine, other = self.rule.guard, rule.guard
+        if rule.actions != self.rule.actions or len(mine) != len(other):
+            return False
+        at = self.at if self.at is not None else _one_place(mine, other)
+        if at is None or mine[:at] != other[:at] or mine[at + 1 :] != other[at + 1 :]:
+            return False
+        more = other[at]
+        if self.at is None:
+            first = mine[at]
+            if not _joinable(first, more):
+                return False
+            assert isinstance(first, core.Among)
+            self.at, self.spans = at, list(first.values.spans)
+        elif not _joinable(mine[at], more):
+            return False
+        assert isinstance(more, core.Among)
+        self.spans += more.values.spans
+        return True
+
+    def whole(self) -> core.Rule:
+        if self.at is None:
+            return self.rule
+        guard = list(self.rule.guard)
+        literal = guard[self.at]
+        assert isinstance(literal, core.Among)
+        guard[self.at] = core.Among(literal.field, IntervalSet.of(self.spans))
+        return core.Rule(tuple(guard), self.rule.actions, self.rule.origin)
+
+
+def _one_place(mine: core.Guard, other: core.Guard) -> int | None:
+    places = [at for at, part in enumerate(other) if part != mine[at]]
+    return places[0] if len(places) == 1 else None
+
+
+def _joinable(first: core.Literal, other: core.Literal) -> bool:
+    return (
+        isinstance(first, core.Among)
+        and isinstance(other, core.Among)
+        and first.field is other.field
+        and first.field not in _OF_TRACKING
+        and not first.negated
+        and not other.negated
+    )
+
+
+def _runs(rules: Iterable[core.Rule]) -> Iterator[core.Rule]:
+    run: _Run | None = None
+    for rule in rules:
+        if run is not None and run.takes(rule):
+            continue
+        if run is not None:
+            yield run.whole()
+        run = _Run(rule)
+    if run is not None:
+        yield run.whole()

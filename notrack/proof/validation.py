@@ -1,0 +1,277 @@
+"""Translation validation: whether emitted rules, read back, do what the plan's legs ask for.
+
+Place by place the chains of the text are laid beside the plan's. Where both are the same function of the packet
+at every place, the kernel treats every packet alike on every way. Where they differ at a place, the whole ways
+decide: the difference may be about packets that never come there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from notrack.netfilter import tracking
+from notrack.netfilter.chains import Algebra, End
+from notrack.netfilter.effects import Track
+from notrack.netfilter.host import UNKNOWN_HOST
+from notrack.netfilter.model import Model
+from notrack.netfilter.ways import Way, kinds
+from notrack.packets import questions
+from notrack.packets.address import Family
+from notrack.packets.budget import Budget, TooHard
+from notrack.packets.diagram import EMPTY
+from notrack.packets.fields import AddressType, Field, State
+from notrack.packets.intervals import IntervalSet
+from notrack.packets.packet_set import PacketSet
+from notrack.packets.space import Space
+from notrack.packets.witness import Witness
+from notrack.plan.planner import FamilyPlan, Plan
+from notrack.proof.asked import Dialect, asked
+from notrack.proof.fault import Fault, breach_fault, difference_fault, tracking_fault
+from notrack.proof.functions import RAW_IN, RAW_OUT, Functions, Place, places
+from notrack.proof.normal import joined, named, notes
+from notrack.proof.safety import Safety
+from notrack.ruleset.core import Ruleset, Template
+from notrack.site.model import Peer, Publish, Redirect, Service, Site
+
+BUDGET = Budget(seconds=60.0)
+_WITH_ENTRY = IntervalSet(((State.NEW, State.RELATED),))
+
+
+@dataclass(frozen=True, slots=True)
+class Emitted:
+    """A target's text as the reader has read it. `families`: those that the target is for."""
+
+    target: str
+    dialect: Dialect
+    families: tuple[Family, ...]
+    ruleset: Ruleset
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What was proven of one target in one family, and what it rests on.
+
+    `facts`: what no packet decides (rates, caps, helpers), equal on both sides whatever they are; `own`: the
+    addresses that the site says are the host's, which the proof takes for so.
+    """
+
+    target: str
+    family: Family
+    rules: int
+    legs: int
+    places: tuple[str, ...]
+    tracked: str
+    facts: tuple[str, ...] = ()
+    own: IntervalSet = field(default_factory=IntervalSet)
+    properties: tuple[str, ...] = ()
+    composed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """The outcome for all targets. It holds if there is no fault and nothing is undecided."""
+
+    shown: tuple[Shown, ...] = ()
+    faults: tuple[Fault, ...] = ()
+    undecided: str | None = None
+
+    @property
+    def holds(self) -> bool:
+        return not self.faults and self.undecided is None
+
+
+def prove(plan: Plan, emitted: Sequence[Emitted], budget: Budget = BUDGET) -> Proof:
+    """Whether each emitted target does in each of its families what the plan asks for.
+
+    Never raises: what cannot be decided within the budget makes the proof undecided.
+    """
+    shown: list[Shown] = []
+    faults: list[Fault] = []
+    try:
+        for family, found in plan.families.items():
+            texts = [text for text in emitted if family in text.families]
+            if texts:
+                trial = _Trial(plan.site, found, Space(family, budget))
+                for text in texts:
+                    shown.append(trial.target(text, faults))
+                trial.agreement(texts, faults)
+    except TooHard as error:
+        return Proof(tuple(shown), tuple(faults), str(error))
+    return Proof(tuple(shown), tuple(faults))
+
+
+class _Trial:
+    """The proof of one family, all targets in one space."""
+
+    def __init__(self, site: Site, plan: FamilyPlan, space: Space) -> None:
+        self.site = site
+        self.plan = plan
+        self.space = space
+        self.algebra = Algebra(space)
+        self.own = own_addresses(site, plan.family)
+        self.valid = _valid(space, self.own, elsewhere(site, plan.family) - self.own)
+        self.wanted: dict[Dialect, Ruleset] = {}
+        self.read: dict[str, Functions] = {}
+
+    def target(self, text: Emitted, faults: list[Fault]) -> Shown:
+        """Prove one target; what does not hold is added to `faults`."""
+        family = self.plan.family
+        if text.dialect not in self.wanted:
+            self.wanted[text.dialect] = asked(self.plan, self.site.defaults, text.dialect)
+        wanted, found = self.wanted[text.dialect], named(text.ruleset, family)
+        have = self.read[text.target] = Functions(self.algebra, joined(found))
+        want = Functions(self.algebra, joined(wanted))
+        before = len(faults)
+        keepers = tuple(tracking.keepers(found, family))
+        if bool(keepers) != (self.plan.tracking != "none") or any(tracking.reassemblers(found, family)):
+            faults.append(tracking_fault(text.target, self.plan, keepers))
+        composed = self._same(text.target, want, have, wanted, found, faults)
+        answers = Functions(self.algebra, have.ruleset, answers=True)
+        if len(faults) == before:
+            safety = Safety(self.plan, self.site, have, answers, self.valid, self.own)
+            for breach in safety.breaches():
+                faults.append(breach_fault(text.target, breach, found, wanted))
+        return Shown(
+            text.target, family,
+            sum(len(chain.rules) for table in found.tables for chain in table.chains),
+            len(self.plan.legs), _acting(have), self.plan.tracking, tuple(self.space.names), self.own,
+            composed=composed,
+        )  # fmt: skip
+
+    def _same(
+        self, target: str, want: Functions, have: Functions, wanted: Ruleset, found: Ruleset, faults: list[Fault]
+    ) -> bool:
+        """Compare place by place; where that does not do, way by way. True if ways were needed."""
+        noted = [place for place in places() if self._differs(*(
+            Functions(self.algebra, notes(side)) for side in (wanted, found)), place)]
+        faults += [
+            difference_fault(target, place, self._region(
+                Functions(self.algebra, notes(wanted)), Functions(self.algebra, notes(found)), place),
+                notes(wanted), notes(found))
+            for place in noted[:1]
+        ]  # fmt: skip
+        different = [place for place in places() if self._differs(want, have, place)]
+        if not different or noted:
+            return False
+        way = self._way(wanted, found)
+        if way is None:
+            return True
+        place = next((place for place in different if _on(place, way[0])), different[0])
+        region = self._region(want, have, place)
+        faults.append(difference_fault(target, place, region, wanted, found, way))
+        return True
+
+    def _differs(self, want: Functions, have: Functions, place: Place) -> bool:
+        a, b = want.at(place).diagram, have.at(place).diagram
+        return a != b and self.space.meet(self.valid, a) != self.space.meet(self.valid, b)
+
+    def _region(self, want: Functions, have: Functions, place: Place) -> PacketSet:
+        """The packets that the two sides treat otherwise at a place."""
+        a, b = want.at(place).diagram, have.at(place).diagram
+        return PacketSet(self.space, self.space.meet(self.valid, unlike(self.space, a, b)))
+
+    def _way(self, wanted: Ruleset, found: Ruleset) -> tuple[Way, PacketSet] | None:
+        """A way on which something becomes of packets that the plan does not ask for, with these packets."""
+        family, space = self.plan.family, self.space
+        one, other = (Model(side, family, UNKNOWN_HOST, space=space) for side in (wanted, found))
+        for way in Way:
+            a, b = one.passage(way), other.passage(way)
+            domain = space.meet(self.valid, space.join(a.domain, b.domain))
+            where = space.meet(domain, unlike(space, a.function.diagram, b.function.diagram))
+            where = space.join(where, space.meet(self.valid, unlike(space, a.domain, b.domain)))
+            if where != EMPTY:
+                return way, PacketSet(space, where)
+        return None
+
+    def agreement(self, texts: Sequence[Emitted], faults: list[Fault]) -> None:
+        """Whether formats agree: all else is equal to the same legs, helpers stand at other places."""
+        formats = {text.dialect: self.read[text.target] for text in texts}
+        if len(formats) < 2 or faults:
+            return
+        one, other = formats[Dialect.XTABLES], formats[Dialect.NFT]
+        for stage in (RAW_IN, RAW_OUT):
+            a, b = (self._tracks(side, Place(stage)) for side in (one, other))
+            where = self.space.meet(self.valid, unlike(self.space, a, b))
+            if where != EMPTY:
+                faults.append(
+                    difference_fault(
+                        "nft", Place(stage), PacketSet(self.space, where), one.ruleset, other.ruleset
+                    )
+                )
+
+    def _tracks(self, side: Functions, place: Place) -> int:
+        """How packets leave the rules before tracking: dropped, untracked or to be tracked."""
+        names = {End.ON: "on", End.DROP: "drop"}
+
+        def short(leaf: int) -> int:
+            outcome = self.algebra.outcome(leaf)
+            gone = outcome.end is not End.ON
+            if not gone and outcome.effects.track is not Track.UNTRACKED:
+                return EMPTY
+            return self.space.outcome(names[End.DROP] if gone else "untracked")
+
+        diagram = side.at(place).diagram
+        bare = {self.space.levels[Field.STATE][0]: int(State.INVALID)}
+        return questions.relabelled(self.space, questions.assign(self.space, diagram, bare), short)
+
+
+def unlike(space: Space, a: int, b: int) -> int:
+    """The packets for which two functions (or sets) have different outcomes."""
+    if a == b:
+        return EMPTY
+    leaves = questions.leaves(space, a) | questions.leaves(space, b)
+    parts = []
+    for leaf in leaves:
+        here, there = (
+            questions.outcomes(space, side, lambda at, leaf=leaf: int(at == leaf)) for side in (a, b)
+        )
+        parts += [space.minus(here, there), space.minus(there, here)]
+    return space.first(parts)
+
+
+def _valid(space: Space, own: IntervalSet, others: IntervalSet) -> int:
+    """Packets that can be: with the parts that their protocol has, with kinds of addresses that fit what the
+    site says of the host, and translated only if they have an entry."""
+    entry = space.among(Field.STATE, _WITH_ENTRY)
+    plain = space.cube({Field.CT_SNAT: IntervalSet.single(0), Field.CT_DNAT: IntervalSet.single(0)})
+    parts = [space.well_formed, space.join(plain, entry)]
+    for address, kind in ((Field.DESTINATION, Field.DESTINATION_TYPE), (Field.SOURCE, Field.SOURCE_TYPE)):
+        parts.append(kinds(space, UNKNOWN_HOST, address))
+        local = space.among(kind, AddressType.LOCAL)
+        parts.append(space.join(local, space.complement(space.among(address, own))))
+        parts.append(space.complement(space.meet(local, space.among(address, others))))
+    return space.all_of(parts)
+
+
+def own_addresses(site: Site, family: Family) -> IntervalSet:
+    """The addresses that the site says are the host's own: of interfaces, and behind `at`."""
+    found = IntervalSet()
+    for interface in site.interfaces:
+        found |= interface.addresses.family(family)
+    for declaration in site.declarations:
+        if isinstance(declaration, Service | Peer | Publish | Redirect) and declaration.own is not None:
+            found |= declaration.own.family(family)
+    return found
+
+
+def elsewhere(site: Site, family: Family) -> IntervalSet:
+    """The addresses that the site says are of hosts behind this one."""
+    found = IntervalSet()
+    for declaration in site.declarations:
+        if isinstance(declaration, Publish):
+            found |= declaration.target.family(family)
+    return found - IntervalSet.of(_LOOPBACK[family])
+
+
+_LOOPBACK = {Family.IPV4: ((0x7F000000, 0x7FFFFFFF),), Family.IPV6: ((1, 1),)}
+
+
+def _acting(functions: Functions) -> tuple[str, ...]:
+    return tuple(str(place) for place in places() if functions.at(place).diagram != EMPTY)
+
+
+def _on(place: Place, way: Way) -> bool:
+    from notrack.netfilter.ways import STAGES
+
+    return any(stage.hook is place.stage.hook and stage.early is place.stage.early for stage in STAGES[way])
