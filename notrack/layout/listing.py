@@ -37,12 +37,11 @@ def listing(addresses: IntervalSet, family: Family, *, in_one_rule: bool = False
     )
 
 
-def names_destination(box: Box) -> bool:
-    """Whether a box names the few addresses it goes to, so that their kind need not be asked as well.
-
-    All but a few (every own address but loopback's) names none.
+def is_named(box: Box, own: IntervalSet) -> bool:
+    """Whether a box names own addresses (`own`: all that the site tells), so that no rule need ask whether
+    its destination is local. An address that the site does not call its own may be somebody else's.
     """
-    return box.destination is not None and 2 * box.destination.size() < box.family.whole.size()
+    return box.destination is not None and box.destination <= own
 
 
 def port_chunks(ports: IntervalSet) -> Iterator[IntervalSet]:

@@ -70,7 +70,7 @@ def layout(
     plan: FamilyPlan, defaults: Defaults, networks: dict[tuple[tuple[int, int], ...], str]
 ) -> tuple[t.Table, list[MappedRule]]:
     """The table of one family, and its map."""
-    table = Table(plan.family, Sets(plan.family, networks))
+    table = Table(plan.family, Sets(plan.family, networks, plan.own))
     bases: list[t.Chain] = []
     for name, kind, hook, priority, hooks in _CHAINS:
         found = sorted((g for h in hooks for g in groups(plan.legs, h)), key=lambda g: g.stage)

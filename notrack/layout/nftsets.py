@@ -26,6 +26,7 @@ class Sets:
 
     family: Family
     networks: dict[tuple[tuple[int, int], ...], str]
+    own: IntervalSet = IntervalSet()  # noqa: RUF009 - frozen
     _made: dict[object, t.Set] = field(default_factory=dict)
     _names: set[str] = field(default_factory=set)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from notrack.layout.listing import names_destination
+from notrack.layout.listing import is_named
 from notrack.layout.merging import Group
 from notrack.layout.nftsets import Sets, port_values
 from notrack.layout.phrase import protocol_name
@@ -55,10 +55,10 @@ def frame(box: Box) -> Iterator[t.RuleStatement]:
         yield _later_fragment(box.family)
 
 
-def tail(box: Box) -> Iterator[t.RuleStatement]:
+def tail(box: Box, own: IntervalSet) -> Iterator[t.RuleStatement]:
     """What is dear and asked last: TCP flags and what the address is to the host."""
     yield from _flags(box.flags)
-    kind = _reach(box)
+    kind = _reach(box, own)
     if kind is not None:
         yield b.match("fib daddr type", *kind)
 
@@ -71,7 +71,7 @@ def conditions(box: Box, sets: Sets) -> Iterator[t.RuleStatement]:
         yield sets.address_match("saddr", box.source)
     if box.destination is not None:
         yield sets.address_match("daddr", box.destination)
-    yield from tail(box)
+    yield from tail(box, sets.own)
 
 
 def _protocol(box: Box, sets: Sets) -> Iterator[t.RuleStatement]:
@@ -119,8 +119,8 @@ def _flags(flags: Flags) -> Iterator[t.RuleStatement]:
     yield t.Match(t.Binary(b.field("tcp flags"), "&", bits), t.Value(wanted), op)
 
 
-def _reach(box: Box) -> tuple[str, str] | None:
-    if box.reach == REACH_LOCAL and not names_destination(box):
+def _reach(box: Box, own: IntervalSet) -> tuple[str, str] | None:
+    if box.reach == REACH_LOCAL and not is_named(box, own):
         return "", "local"
     if box.reach == REACH_NOT_LOCAL:
         return "!=", "local"

@@ -89,7 +89,8 @@ def _xtables(plan: Plan, family: Family, target: str, coexist: bool) -> Output:
     from notrack.layout import xtables  # each target loads its own half alone: start-up counts
     from notrack.ruleset.xtables.writer import rule_text, write
 
-    restore = xtables.Restore(family, plan.site.defaults, coexist, _networks(plan.site, family))
+    own = plan.families[family].own
+    restore = xtables.Restore(family, plan.site.defaults, coexist, _networks(plan.site, family), own)
     ruleset, mapped = xtables.layout(plan.families[family], restore)
     rules = tuple(Rule(target, m.table, m.rule.chain, rule_text(m.rule), m.origins) for m in mapped)
     header = "\n".join(_restore_header(plan.site, family, target, coexist))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from notrack.layout.listing import Prefixes, listing, names_destination, port_chunks, port_words
+from notrack.layout.listing import Prefixes, is_named, listing, port_chunks, port_words
 from notrack.packets.address import Family
 from notrack.packets.intervals import IntervalSet
 from notrack.plan.box import (
@@ -57,8 +57,9 @@ class Phrase:
         return len(self.devices) * len(self.protocols) * len(self.matches)
 
 
-def phrase(box: Box, *, in_one_rule: bool = False) -> Phrase:
-    """`in_one_rule`: without chains for addresses, whatever it costs."""
+def phrase(box: Box, own: IntervalSet = IntervalSet(), *, in_one_rule: bool = False) -> Phrase:  # noqa: B008
+    """`own`: the addresses that the site calls the host's. `in_one_rule`: without chains for addresses,
+    whatever it costs."""
     family = box.family
     return Phrase(
         None if box.source is None else listing(box.source, family, in_one_rule=in_one_rule),
@@ -66,7 +67,7 @@ def phrase(box: Box, *, in_one_rule: bool = False) -> Phrase:
         tuple(_devices(box)),
         tuple(_protocols(box.protocol)),
         "-f" if box.later_fragment and family is Family.IPV4 else "",
-        tuple(_matches(box)),
+        tuple(_matches(box, own)),
     )
 
 
@@ -97,9 +98,9 @@ def protocol_name(number: int) -> str:
     return _NAMES.get(number, str(number))
 
 
-def _matches(box: Box) -> Iterator[Match]:
+def _matches(box: Box, own: IntervalSet) -> Iterator[Match]:
     single = box.protocol.least() if box.protocol.size() == 1 else None
-    reach = _reach(box)
+    reach = _reach(box, own)
     if single == icmp_protocol(box.family) and box.icmp != ICMP_TYPES:
         match, option = ("icmp", "--icmp-type") if box.family is Family.IPV4 else ("icmp6", "--icmpv6-type")
         for number in (n for low, high in box.icmp for n in range(low, high + 1)):
@@ -128,15 +129,15 @@ def _port_words(
     yield from lists
 
 
-def _reach(box: Box) -> str:
-    named = names_destination(box)
+def _reach(box: Box, own: IntervalSet) -> str:
+    named = is_named(box, own)
     if box.reach == REACH_LOCAL and not named:
         return "-m addrtype --dst-type LOCAL"
     if box.reach == REACH_NOT_LOCAL:
         return "-m addrtype ! --dst-type LOCAL"
     if box.reach == REACH_BROADCAST:
         return "-m addrtype --dst-type BROADCAST"
-    assert named or box.reach == REACH_ANY or box.reach == REACH_LOCAL, box.reach
+    assert named or box.destination is not None or box.reach == REACH_ANY, box.reach
     return ""
 
 

@@ -41,7 +41,7 @@ def joint_part(parts: list[Part], sets: Sets) -> tuple[tuple[t.RuleStatement, ..
     wish = f"{'answers' if first.destination_ports == PORTS else 'services'}"
     reference = sets.named((types, tuple(values)), types, values, wish)
     origins = tuple(dict.fromkeys(origin for part in parts for origin in part.origins))
-    return (*frame(first), t.Match(t.Concat(fields), reference), *tail(first)), origins
+    return (*frame(first), t.Match(t.Concat(fields), reference), *tail(first, sets.own)), origins
 
 
 def _fields(box: Box, sets: Sets) -> tuple[tuple[t.Expression, ...], tuple[str, ...]]:

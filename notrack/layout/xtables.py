@@ -81,6 +81,7 @@ class Restore:
     defaults: Defaults
     coexist: bool
     networks: dict[tuple[tuple[int, int], ...], str] = field(default_factory=dict)
+    own: IntervalSet = field(default_factory=IntervalSet)
 
 
 def layout(plan: FamilyPlan, restore: Restore) -> tuple[Ruleset, list[Mapped]]:
@@ -166,7 +167,7 @@ def _group(group: Group, restore: Restore, chains: Chains, chain: str) -> None:
     count = counting(group, restore.family)
     # RETURN leaves our chain to the rules of others; from a chain inside it, it would only come back to it.
     whole = restore.coexist and group.action.verb is Verb.KEEP
-    phrases = [(part, phrase(part.box, in_one_rule=whole)) for part in group.parts]
+    phrases = [(part, phrase(part.box, restore.own, in_one_rule=whole)) for part in group.parts]
     if count and group.action.verb is not Verb.LOG and sum(_size(p) for _, p in phrases) > 1:
         inner = chains.named(f"limit-{group.origins[0].name}", ("limit", count, action, group.origins))
         if group.action.verb in TRANSLATES:

@@ -129,6 +129,17 @@ def _named(declaration: Declaration) -> list[AddressSet]:
     return []
 
 
+def own_addresses(ground: Ground) -> IntervalSet:
+    """The addresses that the site says are the host's own: those of interfaces, and those behind `at`."""
+    found = EMPTY
+    for interface in ground.site.interfaces:
+        found |= interface.addresses.family(ground.family)
+    for declaration in ground.declarations:
+        if isinstance(declaration, Service | Peer | Publish | Redirect) and declaration.own is not None:
+            found |= declaration.own.family(ground.family)
+    return found
+
+
 def label(protocol: int) -> str:
     """A protocol as the site language writes it."""
     return {TCP: "tcp", UDP: "udp", SCTP: "sctp"}.get(protocol, f"proto {protocol}")

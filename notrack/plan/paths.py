@@ -141,20 +141,24 @@ def _client(client: Client, traffic: Traffic | None, ground: Ground) -> Paths:
     if traffic is not None and traffic.has_ports:
         question = question.but(source_ports=ground.own_ports(traffic.protocol, client.from_ports))
     answer = mirrored(question).but(reach=REACH_LOCAL, source=_who_answers(question, family))
+    # Whose answers pass, may be asked untracked: else the answers to other questions would be so by halves.
+    asked = question.but(destination=answer.source)
     return Paths(
         asking=(wanted,),
         asking_narrow=(question.but(out_devices=client.out_devices),),
         answering=(answer.but(flags=Flags.ANSWER if traffic and traffic.protocol == TCP else Flags.ANY),),
         raw_in=(answer,),
-        raw_out=(question,),
+        raw_out=(asked,),
     )
 
 
 def _who_answers(question: Box, family: Family) -> IntervalSet | None:
-    """Who may answer: who was asked, or anybody when the question went to a group."""
-    if question.destination is None or question.destinations().isdisjoint(groups(family)):
-        return question.destination
-    return None
+    """Who may answer: who was asked, or anybody when the question went to a group.
+
+    `any except ...` names no group, though it holds them all.
+    """
+    asked = question.destinations() & groups(family)
+    return None if asked and asked != groups(family) else question.destination
 
 
 def _peer(peer: Peer, traffic: Traffic | None, ground: Ground) -> Paths:

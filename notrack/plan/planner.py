@@ -11,7 +11,7 @@ from notrack.plan.box import REACH_LOCAL, SCTP, TCP, UDP, Box, witness
 from notrack.plan.decisions import UNDECLARED, by_port, claims_of, decide
 from notrack.plan.flow import Decision, Flow, Paths
 from notrack.plan.frame import Frame
-from notrack.plan.ground import ground, groups, label
+from notrack.plan.ground import ground, groups, label, own_addresses
 from notrack.plan.leg import Leg
 from notrack.plan.legs import (
     forward_legs,
@@ -33,13 +33,17 @@ from notrack.text.diagnostic import Diagnostic, Rejected, Related, Severity
 
 @dataclass(frozen=True, slots=True)
 class FamilyPlan:
-    """The plan of one family. `tracking` is `none`, `partial` or `all`; `ranges` by protocol number."""
+    """The plan of one family. `tracking` is `none`, `partial` or `all`; `ranges` by protocol number.
+
+    `own`: the addresses that the site says are the host's, so that no rule need ask whether they are local.
+    """
 
     family: Family
     tracking: str
     decisions: tuple[Decision, ...]
     ranges: dict[int, Interval]
     legs: tuple[Leg, ...]
+    own: IntervalSet = EMPTY
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,8 +100,10 @@ def _family(site: Site, family: Family, others: bool, faults: list[Diagnostic]) 
     ranges = _ranges(frame, lines, faults)
     if lines:
         frame = replace(frame, decisions=tuple(_apart(d, lines, ranges) for d in decisions))
-    legs = _legs(frame, ranges)
-    return FamilyPlan(family, _extent(decisions, tracking), tuple(decisions), ranges, tuple(legs))
+    legs = tuple(_legs(frame, ranges))
+    return FamilyPlan(
+        family, _extent(decisions, tracking), tuple(decisions), ranges, legs, own_addresses(land)
+    )
 
 
 def _apart(decision: Decision, lines: list[Translation], ranges: dict[int, Interval]) -> Decision:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from notrack.plan.box import REACH_LOCAL, Box, shared
+from notrack.plan.box import REACH_LOCAL, REACH_NOT_LOCAL, Box, shared
 from notrack.plan.flow import Flow
 from notrack.plan.frame import Frame
 from notrack.plan.leg import DROP, KEEP, UNTRACK, Action, Hook, Leg, Stage, Verb
@@ -44,7 +44,8 @@ def _loopback(frame: Frame) -> Iterator[Leg]:
         for box in decision.flow.paths.raw_in:
             if box.reach == REACH_LOCAL:
                 origin = (decision.flow.origin,)
-                yield Leg(Hook.RAW_OUT, Stage.LOOPBACK, box.but(out_devices=lo), UNTRACK, origin)
+                # Behind what stays tracked: it may share these packets, whose answers it keeps.
+                yield Leg(Hook.RAW_OUT, Stage.UNTRACK, box.but(out_devices=lo), UNTRACK, origin)
 
 
 def _untracking(frame: Frame) -> Iterator[Leg]:
@@ -59,7 +60,10 @@ def _keeping(frame: Frame, untrack: list[Leg]) -> Iterator[Leg]:
     """Claims, where something that is untracked would take their packets."""
     for index, claim in enumerate(frame.claims):
         stage = Stage.KEEP_TRANSLATED if index < frame.translated else Stage.KEEP_TRACKED
-        for hook, boxes in ((Hook.RAW_IN, claim.before_in), (Hook.RAW_OUT, claim.before_out)):
+        before_out = claim.before_out
+        if frame.others and stage is Stage.KEEP_TRACKED:
+            before_out += tuple(b.but(out_devices=("lo",)) for b in claim.before_in if b.reach == REACH_LOCAL)
+        for hook, boxes in ((Hook.RAW_IN, claim.before_in), (Hook.RAW_OUT, before_out)):
             later = [leg.box for leg in untrack if leg.hook is hook and leg.stage > stage]
             for box in boxes:
                 if any(shared(box, other) for other in later):
@@ -82,7 +86,8 @@ def _first_packets(flow: Flow) -> tuple[tuple[Box, ...], tuple[Box, ...]]:
     """Where connections of a flow begin: in PREROUTING, in OUTPUT, or (a peer) in both."""
     paths = flow.paths
     if flow.kind == "route":  # PREROUTING does not know the way out
-        return tuple(box.but(out_devices=()) for box in paths.passing), ()
+        return tuple(box.but(out_devices=(), reach=REACH_NOT_LOCAL) for box in paths.passing), ()
     if flow.kind == "peer":
-        return paths.raw_in[:1], paths.asking or paths.leaving[:1]
-    return (paths.raw_in[:1], ()) if paths.arriving else ((), paths.asking)
+        return paths.raw_in[:1], paths.asking_narrow or paths.leaving[:1]
+    # From other ports what looks like a question may be the answer of an untracked service.
+    return (paths.raw_in[:1], ()) if paths.arriving else ((), paths.asking_narrow)

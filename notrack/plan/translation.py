@@ -186,6 +186,9 @@ def _redirect(line: Redirect, ground: Ground) -> Translation:
     for traffic in line.traffic:
         asked = of_traffic(traffic, redirected(line, family))
         before_in.append(asked)
+        if line.own is None:  # what is forwarded may be the answer to it, or look like it
+            passing = asked.but(devices=(), reach=REACH_NOT_LOCAL)
+            before_in += [passing, mirrored(passing).but(reach=REACH_NOT_LOCAL)]
         before_out.append(from_host(of_traffic(traffic, to_own(line.own, family)), line, ground))
         inner = of_traffic(translated_traffic(traffic, line.port), to_own(None, family))
         before_in.append(inner)
