@@ -14,6 +14,7 @@ from notrack.ruleset.core import Chain, Rule, Ruleset, Table
 from notrack.ruleset.formats import Document, Reading
 
 if TYPE_CHECKING:
+    from notrack.lint.entries import Entry
     from notrack.site.model import Site
 
 
@@ -38,6 +39,15 @@ class Subject:
         """The rules as each family meets them; families without a table are left out."""
         there = {family for table in self.ruleset.tables for family in table.families}
         return tuple(View(self.ruleset, family, self.host) for family in Family if family in there)
+
+    @cached_property
+    def duplicates(self) -> tuple[tuple[Table, Entry, Entry], ...]:
+        """Pairs of rules of one chain that do the same, the later one last."""
+        from notrack.lint.entries import duplicates
+
+        return tuple(
+            (table, first, again) for table in self.ruleset.tables for first, again in duplicates(table)
+        )
 
     def rules(self) -> Iterator[tuple[Table, Chain, Rule]]:
         """Every rule of the core, in chains that nothing reaches too."""

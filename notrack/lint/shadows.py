@@ -1,0 +1,164 @@
+"""Rules that nothing comes to, with the rules in front that see to it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+from notrack.lint.coverage import Arrival, Coverage
+from notrack.lint.entries import Entry
+from notrack.lint.owners import is_generated
+from notrack.packets.address import Family
+from notrack.packets.budget import Budget, TooHard
+from notrack.packets.packet_set import PacketSet
+from notrack.ruleset.core import Action, Jump, Nat, NatKind, Notrack, Ruleset, Table, Template, Verdict
+from notrack.text.source import Span
+
+_SECONDS = 8.0  # for all tables together
+
+
+@dataclass(slots=True)
+class Shadow:
+    """A rule that nothing comes to. `front` takes its packets: rules of its own chain or of those that call
+    it; without any, no jump to its chain brings such a packet (`callers`)."""
+
+    table: Table
+    entry: Entry
+    packets: PacketSet
+    front: tuple[Entry, ...] = ()
+    callers: tuple[Entry, ...] = ()
+    behind: int = 0  # how many rules behind it are as dead for the same reason
+    more: list[Entry] = field(default_factory=list)  # others that the same rule in front takes
+
+
+@dataclass(slots=True)
+class Shadows:
+    """What was found, and whether some table was too hard to decide."""
+
+    found: list[Shadow] = field(default_factory=list)
+    undecided: bool = False
+
+
+def shadows(ruleset: Ruleset, twice: Iterable[Entry]) -> Shadows:
+    """All rules that nothing comes to, in no family that they are written for, wherever a loop of a script
+    puts them. Duplicates, the rules of `twice`, are left out: they are another fault."""
+    result = Shadows()
+    known = {id(again.origin) for again in twice}
+    end = time.monotonic() + _SECONDS
+    alive: set[Span] = set()
+    dead: dict[Span, Shadow] = {}
+    for table in ruleset.tables:
+        for family in Family:
+            if family not in table.families:
+                continue
+            try:
+                _look(table, family, max(end - time.monotonic(), 0.5), known, alive, dead)
+            except TooHard:
+                result.undecided = True
+                alive |= _spans(table)
+    result.found = [shadow for span, shadow in dead.items() if span not in alive]
+    return result
+
+
+def _spans(table: Table) -> set[Span]:
+    return {
+        rule.origin.span for chain in table.chains for rule in chain.rules if rule.origin.span is not None
+    }
+
+
+def _look(
+    table: Table, family: Family, seconds: float, twice: set[int], alive: set[Span], dead: dict[Span, Shadow]
+) -> None:
+    """One table for one family: which rules are reached, and why others are not."""
+    coverage = Coverage(table, family, Budget(seconds=seconds))
+    missed: list[Arrival] = []
+    for arrival in coverage.arrivals():
+        span = arrival.entry.span
+        if span is None or not arrival.wanted:
+            continue
+        if arrival.reached:
+            alive.add(span)
+        elif id(arrival.entry.origin) not in twice:
+            missed.append(arrival)
+    for arrival in missed:
+        span = arrival.entry.span
+        if span is None or span in alive or span in dead or is_generated(table, arrival.entry.chain):
+            continue
+        shadow = _explained(coverage, arrival)
+        if shadow is not None:
+            dead[span] = shadow
+
+
+def _explained(coverage: Coverage, arrival: Arrival) -> Shadow | None:
+    """Why nothing comes to a rule; None where that is no fault."""
+    entry, wanted = arrival.entry, arrival.wanted
+    if not entry.actions and not any(_tells(action) for rule in entry.rules for action in rule.actions):
+        return None
+    entering = coverage.entering(entry, wanted)
+    if entering:
+        front = coverage.takers(entry, entering)
+        if not front or _closes(entry, front):
+            return None
+        return Shadow(coverage.table, entry, entering, front)
+    return _kept_out(coverage, entry, wanted)
+
+
+def _kept_out(coverage: Coverage, entry: Entry, wanted: PacketSet) -> Shadow | None:
+    """A rule to whose chain none of its packets comes: rules in front of the jumps take them, or no jump
+    brings them."""
+    front: list[Entry] = []
+    calls = coverage.calls(entry)
+    for caller, brought in calls:
+        here = coverage.entering(caller, wanted & brought)
+        front += [one for one in coverage.takers(caller, here) if one not in front] if here else []
+    callers = tuple(dict.fromkeys(caller for caller, _ in calls))
+    if not front and not _opens(entry.final):
+        return None
+    return Shadow(coverage.table, entry, wanted, tuple(front), callers)
+
+
+def _tells(action: Action) -> bool:
+    """Whether a log says something, where a counter only counts."""
+    text = getattr(action, "text", "")
+    return not text.startswith(("counter", "last"))
+
+
+def _closes(entry: Entry, front: tuple[Entry, ...]) -> bool:
+    """Whether it is the last rule of a chain that says once more what becomes of the rest: a habit."""
+    if entry.final is Verdict.RETURN and entry.is_unguarded:
+        return True
+    last = entry.rules[-1] is entry.chain.rules[-1]
+    closing = entry.final in (Verdict.DROP, Verdict.REJECT)
+    return last and closing and entry.is_unguarded and not any(one.is_unguarded for one in front)
+
+
+def _opens(action: Action | None) -> bool:
+    """Whether the rule is there to let something through, to untrack or to translate it."""
+    if isinstance(action, Nat):
+        return action.kind in NatKind
+    return action is Verdict.ACCEPT or isinstance(action, Notrack | Template | Jump)
+
+
+def grouped(found: list[Shadow], most: int = 8) -> Iterator[Shadow]:
+    """One shadow for each cause: what stands behind a rule that takes everything is one, and so are more than
+    `most` rules of a chain that one single rule takes."""
+    closed: dict[int, Shadow] = {}
+    taken: dict[int, list[Shadow]] = {}
+    for shadow in found:
+        one = shadow.front[0] if len(shadow.front) == 1 else None
+        same_chain = one is not None and one.chain is shadow.entry.chain
+        if one is None or not same_chain:
+            yield shadow
+        elif one.is_unguarded:
+            first = closed.setdefault(id(one), shadow)
+            first.behind += first is not shadow
+        else:
+            taken.setdefault(id(one), []).append(shadow)
+    yield from closed.values()
+    for group in taken.values():
+        if len(group) <= most:
+            yield from group
+        else:
+            group[0].more = [shadow.entry for shadow in group[1:]]
+            yield group[0]
