@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from notrack.lint.finding import Edit
+from notrack.lint.mending.arguments import simple_command
+from notrack.lint.mending.splice import spliced
 from notrack.ruleset.nft.tokens import BAD, NEWLINE, Token, tokenize
 from notrack.ruleset.shell.tree import Literal, Simple, Word
 from notrack.ruleset.shell.typography import CLOSING, DASHES, OPENING
@@ -23,6 +25,14 @@ _HIDDEN = "\0"  # a character that is quoted, escaped or a variable: what it is 
 _LEAD = re.compile(f"([-{DASHES}]*[{DASHES}][-{DASHES}]*)([A-Za-z0-9][^=]*)")
 _RANGE = re.compile(f"[0-9A-Fa-f.:/]+([{DASHES}])[0-9A-Fa-f.:/]+")
 _PORTS = re.compile(r"--?(?:[sd]ports?|ports|source-ports?|destination-ports?)")
+_TOOL = re.compile(
+    r"(?:\S*/)?(?:(?:ip6?|ip46)tables(?:-(?:legacy|nft))?(?:-(?:restore|save))?"
+    r"|ip6?table|nft|ipset|conntrack|sysctl|modprobe)"
+)
+_MISSPELT = re.compile(r"(?:\S*/)?ip6?table")
+_GLUED = re.compile(
+    f"(?P<name>(?:\\S*/)?(?:ip6?tables?|nft|ipset|conntrack|sysctl|modprobe))[-{DASHES}]*[{DASHES}].*"
+)
 _SINGLE = "\u2018\u2019\u201a\u201b"
 
 
@@ -71,7 +81,40 @@ def command_slips(command: Simple) -> Iterator[Slip]:
     for assignment in command.assignments:
         if assignment.value is not None:
             yield from _slip(source, [_shown(assignment.value)], quote=None)
-    yield from _slip(source, [_shown(word) for word in command.words], quote=None)
+    words = [_shown(word) for word in command.words]
+    for at, word in enumerate(words[:3]):
+        glued = _GLUED.fullmatch(word.text)
+        if glued is not None:
+            name = _Word(word.start, glued["name"])
+            words[at : at + 1] = [name, _Word(name.end, word.text[len(name.text) :])]
+            break
+    for slip in _slip(source, words, quote=None):
+        yield replace(slip, edits=tuple(_apart(slip.edits, words))) if slip.edits else slip
+
+
+def _apart(edits: Sequence[Edit], words: Sequence[_Word]) -> Iterator[Edit]:
+    """The edits, with a blank between a command and the option that was glued to it, and the missing `s` of
+    `iptable`."""
+    for word in words[:3]:
+        if _MISSPELT.fullmatch(word.text):
+            glued = next((edit for edit in edits if edit.span.start == word.end), None)
+            if glued is None:
+                yield Edit(edits[0].span.source.span(word.end, word.end), "s")
+    ends = {word.end: word for word in words[:3]}
+    for edit in edits:
+        before = ends.get(edit.span.start)
+        if before is None:
+            yield edit
+        else:
+            missing = "s" if _MISSPELT.fullmatch(before.text) else ""
+            yield Edit(edit.span, f"{missing} {edit.text}")
+
+
+def is_tool(word: str) -> bool:
+    """Whether the word of a script names a command of the firewall, misspelt or with an option glued to it.
+    """
+    glued = _GLUED.fullmatch(word)
+    return bool(_TOOL.fullmatch(glued["name"] if glued else word))
 
 
 def _shown(word: Word) -> _Word:
@@ -149,6 +192,21 @@ def _dashes(source: Source, word: _Word, before: str) -> list[Edit]:
 
 def _blanks(word: _Word) -> list[int]:
     return [word.start + at for at, letter in enumerate(word.text) if letter in BLANKS]
+
+
+def mended(line: Span, shell: bool) -> str:
+    """A line for iptables-restore, or a command of a script, with plain characters."""
+    if ODD.search(line.text) is None:
+        return line.text
+    alone = Source("", line.text)
+    slips: Iterator[Slip]
+    if shell:
+        command = simple_command(line.text)
+        slips = command_slips(command) if command is not None else iter(())
+    else:
+        slips = restore_slips(alone)
+    edits = [edit for slip in slips for edit in slip.edits]
+    return spliced(line.text, [(edit.span.start, edit.span.end, edit.text) for edit in edits]) or line.text
 
 
 def nft_slips(source: Source) -> Iterator[Slip]:

@@ -60,7 +60,8 @@ _SIGNS: tuple[tuple[Format, re.Pattern[str]], ...] = (
     (
         Format.SHELL,
         re.compile(
-            r"(?:sudo\s+|exec\s+)?(?:\S*/)?(?:ip(?:6|46)?tables(?:-\w+)*|nft|ipset|sysctl|modprobe|conntrack)\s"
+            r"(?:sudo\s+|exec\s+)?(?:\S*/)?(?:ip(?:6|46)?tables?(?:-\w+)*|nft|ipset|sysctl|modprobe|conntrack)"
+            r"[\s\u2013\u2014]"
             r"|(?:export\s+|local\s+|readonly\s+)?[A-Za-z_]\w*=|[\"']?\$|set\s+[-+]|for\s+\w+\s+in\b|(?:if|while)\s"
             r"|(?:case|echo|function|source|\.)\s|[\w-]+\s*\(\)|#!"
         ),

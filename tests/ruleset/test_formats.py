@@ -39,6 +39,7 @@ V4, V6 = Family.IPV4, Family.IPV6
         ("iptables-restore <<EOF\n*filter\nCOMMIT\nEOF\n", Format.SHELL),
         ("for p in 80 443; do\n  iptables -A INPUT -p tcp --dport $p -j ACCEPT\ndone\n", Format.SHELL),
         ("sudo iptables -F\n", Format.SHELL),
+        ("iptable\u2013t raw -F\n", Format.SHELL),
         ("nft add rule inet t c accept\n", Format.SHELL),
         ("net.ipv4.ip_forward = 1\n", Format.SYSCTL),
         ("# x\n-net.netfilter.nf_conntrack_max=5\n", Format.SYSCTL),

@@ -18,7 +18,7 @@ from notrack.ruleset.xtables.scope import Scope
 from notrack.ruleset.xtables.words import Words, places, split
 from notrack.text.source import Source, Span
 
-_IPTABLES = re.compile(r"(?:ip6?|ip46)tables(?:-(?:legacy|nft))?", re.ASCII)
+_IPTABLES = re.compile(r"(?:ip6?|ip46)tables?(?:-(?:legacy|nft))?", re.ASCII)
 _PROTOCOL = ("-p", "--protocol")
 _TRIED = ("udp", "tcp")  # what `-p $proto` is taken for, so that its ports are known as ports
 
@@ -72,6 +72,17 @@ def arguments(text: str, flavour: Flavour, family: Family | None) -> Arguments |
     return None
 
 
+def words_of(text: str, flavour: Flavour) -> tuple[Argument, ...]:
+    """The words of a line behind its counters, or of a command behind its name, whatever they make; none
+    where there is no such command."""
+    if flavour is Flavour.RESTORE:
+        words = _line_words(text)
+        return words[1:] if words and words[0].value.startswith("[") else words
+    found = _shell_words(text) or ()
+    first = next(iter(_commands(found)), None)
+    return found[first:] if first is not None else ()
+
+
 def _line_words(line: str) -> tuple[Argument, ...]:
     cut = split(line)
     return tuple(
@@ -116,7 +127,7 @@ def _read(words: tuple[Argument, ...], family: Family | None) -> Arguments | Non
             protocol if before in _PROTOCOL and "$" in value else value
             for before, value in zip(["", *values], values, strict=False)
         ]
-        reader = LineReader(Words(shown), Scope(family), Scope, _Lenient())
+        reader = LineReader(Words(shown), Scope(family), Scope, Lenient())
         span = Span(Source("", ""), 0, 0)
         rule = reader.result(span)
         if isinstance(rule, x.Rule):
@@ -126,7 +137,7 @@ def _read(words: tuple[Argument, ...], family: Family | None) -> Arguments | Non
     return None
 
 
-class _Lenient(Checks):
+class Lenient(Checks):
     """Has nothing to say against a value that only the script knows."""
 
     __slots__ = ()

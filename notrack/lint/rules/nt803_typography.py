@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
 from notrack.lint.finding import Fault, Fix
@@ -11,17 +10,13 @@ from notrack.lint.mending.shell_places import ShellPlace, shell_places
 from notrack.lint.mending.written import in_file
 from notrack.lint.rule import Example, Rule
 from notrack.lint.subject import Subject
-from notrack.lint.typography import ODD, Slip, command_slips, nft_slips, restore_slips
+from notrack.lint.typography import ODD, Slip, command_slips, is_tool, nft_slips, restore_slips
 from notrack.ruleset.formats import Document
 from notrack.ruleset.recognition import Format
 from notrack.ruleset.shell.actions import NftText, RestoreText, Script
 from notrack.ruleset.shell.derived import located
 from notrack.text.diagnostic import Severity
 from notrack.text.source import Span
-
-_TOOLS = re.compile(
-    r"(?:\S*/)?(?:(?:ip6?|ip46)tables(?:-(?:legacy|nft))?(?:-(?:restore|save))?|nft|ipset|conntrack|sysctl|modprobe)"
-)
 
 
 def check(subject: Subject) -> Iterator[Fault]:
@@ -57,7 +52,7 @@ def _is_firewall(place: ShellPlace) -> bool:
     """Whether a command names a tool among its first words, or sets a variable."""
     if place.command.assignments and not place.command.words:
         return True
-    return any(_TOOLS.fullmatch(word.literal or "") for word in place.command.words[:3])
+    return any(is_tool(word.literal or "") for word in place.command.words[:3])
 
 
 def _acts(place: ShellPlace, acting: list[Span]) -> bool:
@@ -137,6 +132,7 @@ RULE = Rule(
             IPT=“/sbin/iptables”  ### NT803
             sysctl –w net.netfilter.nf_conntrack_max=262144  ### NT803
             iptables –A INPUT -p udp –dport 53 -j ACCEPT  ### NT803
+            iptable–t filter -A INPUT -p udp --dport 123 -j ACCEPT  ### NT803
             echo “done” – all rules are there
             """,
             fixed="""
@@ -144,6 +140,7 @@ RULE = Rule(
             IPT="/sbin/iptables"
             sysctl -w net.netfilter.nf_conntrack_max=262144
             iptables -A INPUT -p udp --dport 53 -j ACCEPT
+            iptables -t filter -A INPUT -p udp --dport 123 -j ACCEPT
             echo “done” – all rules are there
             """,
         ),
