@@ -83,8 +83,8 @@ class Coverage:
                 yield Arrival(entry, PacketSet(space, wanted), reached)
 
     def takers(self, entry: Entry, packets: PacketSet) -> tuple[Entry, ...]:
-        """The rules in front of a rule, in its own chain, that take a set of packets before it: the needed ones,
-        one alone if one is enough. Empty where they do not take the whole set. Ask it when all
+        """The rules in front of a rule, in its own chain, that take a set of packets before it: those
+        needed, one alone if one is enough. Empty where they do not take the whole set. Ask it when all
         `arrivals` were seen."""
         space = self.space
         left = space.meet(packets.diagram, self._arrive[entry.chain.name])
