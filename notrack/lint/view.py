@@ -4,15 +4,29 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
+from typing import TYPE_CHECKING
 
 from notrack.netfilter.effects import Track
+from notrack.netfilter.guards import guard_set
 from notrack.netfilter.host import Host
 from notrack.netfilter.model import Model, Passage
 from notrack.netfilter.visits import Visit, visits
 from notrack.netfilter.ways import Way
 from notrack.packets.address import Family
+from notrack.packets.fields import Field
 from notrack.packets.packet_set import PacketSet
-from notrack.ruleset.core import Hook, Notrack, Ruleset
+from notrack.ruleset.core import CONNTRACK_PRIORITY, Hook, Jump, Notrack, Rule, Ruleset, Table
+
+if TYPE_CHECKING:
+    from notrack.lint.flows import Flows
+    from notrack.lint.halves import Half
+
+_JUDGING = (Hook.INPUT, Hook.FORWARD)
+_WRITTEN = frozenset(
+    (Field.IN, Field.OUT, Field.SOURCE, Field.DESTINATION, Field.PROTOCOL, Field.SOURCE_PORT,
+     Field.DESTINATION_PORT, Field.ICMP_TYPE)
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,20 +60,69 @@ class View:
         return self.model.passage(way)
 
     @cached_property
+    def flows(self) -> Flows:
+        """The untracked flows, one way or both."""
+        from notrack.lint.flows import Flows
+
+        return Flows(self)
+
+    @cached_property
+    def halves(self) -> tuple[Half, ...]:
+        """Every NOTRACK rule that leaves flows half tracked."""
+        from notrack.lint.halves import found
+
+        return found(self)
+
+    @cached_property
+    def is_whole(self) -> bool:
+        """Whether these are the host's rules, and not only those that untrack: something judges packets."""
+        return any(
+            chain.base is not None
+            and chain.base.hook in _JUDGING
+            and (chain.rules or chain.origin.span is not None)
+            for table in self.ruleset.tables
+            if self.family in table.families
+            for chain in table.chains
+        )
+
+    @property
+    def may_track(self) -> bool:
+        """Whether connections are tracked, or may be: the rules that would need it are not among these."""
+        if self.model.tracks:
+            return True
+        return self.host.tracking_elsewhere is None and not self.is_whole
+
+    @cached_property
+    def untracks(self) -> bool:
+        """Whether any rule of the family has a NOTRACK."""
+        return any(isinstance(action, Notrack) for action in self._actions())
+
+    @cached_property
     def untrackings(self) -> tuple[Untracking, ...]:
         """Every rule that untracks something, on each way, in the order in which packets meet them."""
         found: list[Untracking] = []
-        if not any(isinstance(action, Notrack) for action in self._actions()):
+        if not self.untracks:
             return ()
         for way in Way:
             for visit in visits(self.model, way):
-                if visit.hook not in (Hook.PREROUTING, Hook.OUTPUT):
+                if not _is_early(visit):
                     break  # behind connection tracking nothing can be untracked any more
                 if any(isinstance(action, Notrack) for action in visit.rule.actions):
                     taken = visit.matching(Track.PLAIN)
                     if taken:
                         found.append(Untracking(way, visit, taken))
         return tuple(found)
+
+    def written(self, table: Table, callers: tuple[str, ...], rule: Rule) -> PacketSet:
+        """The packets that a rule asks for by ends, protocol and interfaces, the jumps to it included."""
+        space = self.model.space
+        packets = guard_set(space, rule.guard)
+        for caller, called in pairwise(callers):
+            chain = table.chain(caller)
+            jumps = [one.guard for one in chain.rules if _leads(one, called)] if chain else []
+            packets = space.meet(packets, space.first([guard_set(space, guard) for guard in jumps]))
+        others = [field for field in Field if field not in _WRITTEN]
+        return PacketSet(space, space.exists(packets, others)).may()
 
     def _actions(self) -> list[object]:
         return [
@@ -70,3 +133,15 @@ class View:
             for rule in chain.rules
             for action in rule.actions
         ]
+
+
+def _leads(rule: Rule, chain: str) -> bool:
+    return any(isinstance(action, Jump) and action.chain == chain for action in rule.actions)
+
+
+def _is_early(visit: Visit) -> bool:
+    if visit.hook is Hook.INGRESS:
+        return True
+    base = next((one.base for one in visit.table.chains if one.name == visit.callers[0]), None)
+    tracks = visit.hook in (Hook.PREROUTING, Hook.OUTPUT)
+    return tracks and base is not None and base.priority < CONNTRACK_PRIORITY

@@ -1,0 +1,223 @@
+"""Which flows rules take out of tracking, one way or both, NOTRACK rule by NOTRACK rule.
+
+A flow is spoken of by one of its packets: what comes in (LOCAL_IN, FORWARD) or leaves (LOCAL_OUT, LOOPBACK).
+The answers of a packet have its ends exchanged. Two packets of one flow may differ in flags, length or mark;
+so of answers it is only asked whether *some* of them leave tracking: where that cannot be, the flow is half
+tracked for certain.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from notrack.lint.verdicts import Verdicts
+from notrack.netfilter import tracking
+from notrack.netfilter.ways import Way
+from notrack.packets.address import Family
+from notrack.packets.diagram import FULL
+from notrack.packets.fields import AddressType, Field, interface_value
+from notrack.packets.intervals import IntervalSet
+from notrack.packets.packet_set import PacketSet
+from notrack.ruleset.core import Among, Guard, Hook, OneOf, Rule, Ruleset
+from notrack.text.source import Span
+
+if TYPE_CHECKING:
+    from notrack.lint.view import View
+
+BACK = {
+    Way.LOCAL_IN: Way.LOCAL_OUT,
+    Way.LOCAL_OUT: Way.LOCAL_IN,
+    Way.FORWARD: Way.FORWARD,
+    Way.LOOPBACK: Way.LOOPBACK,
+}
+OF_ONE_PACKET = (
+    Field.STATE, Field.CT_DIRECTION, Field.CT_SNAT, Field.CT_DNAT, Field.FRAGMENT, Field.FLAGS, Field.MAC,
+    Field.PACKET_TYPE, Field.LENGTH, Field.TTL, Field.TOS, Field.MARK, Field.CT_MARK,
+)  # fmt: skip
+"""What may differ between the packets of one flow."""
+_OWN = {
+    Way.LOCAL_IN: (Field.DESTINATION, Field.DESTINATION_TYPE),
+    Way.LOCAL_OUT: (Field.SOURCE, Field.SOURCE_TYPE),
+    Way.FORWARD: (Field.OUT,),
+    Way.LOOPBACK: (),
+}
+"""What a packet of a way says about the host, which nobody may know: its address, the way out."""
+_NOBODY = {Family.IPV4: IntervalSet(((0, 0xFFFFFF),)), Family.IPV6: IntervalSet.single(0)}
+_LOOPBACK = {Family.IPV4: IntervalSet(((0x7F000000, 0x7FFFFFFF),)), Family.IPV6: IntervalSet.single(1)}
+_SIDE = {Way.LOCAL_IN: Field.IN, Way.LOCAL_OUT: Field.OUT}
+_FEW = 64  # own addresses that a rule names are meant one by one, a network of them is not
+
+
+@dataclass(frozen=True, slots=True)
+class Leg:
+    """A NOTRACK rule as it is written, at one hook, with the packets that it takes out of tracking by way.
+
+    `written`: the packets that its text asks for, with the rules that lead to it; what rules in front of it
+    leave to it, and which addresses are the host's, do not count. None where nothing can be said.
+    """
+
+    rule: Rule
+    hook: Hook
+    written: PacketSet
+    taken: dict[Way, PacketSet] = field(compare=False, hash=False)
+
+    @property
+    def span(self) -> Span | None:
+        return self.rule.origin.span
+
+    def on(self, way: Way) -> PacketSet:
+        return self.taken.get(way, PacketSet.nothing(self.written.space))
+
+
+class Flows:
+    """The untracked flows of a view, computed when they are asked for."""
+
+    def __init__(self, view: View) -> None:
+        self.view = view
+        self.space = view.model.space
+        self.verdicts = Verdicts(view)
+        self._ground: dict[Way, PacketSet] = {}
+        self._answered: dict[Way, PacketSet] = {}
+        self._returning: dict[Way, PacketSet] = {}
+
+    @cached_property
+    def legs(self) -> tuple[Leg, ...]:
+        """Every NOTRACK rule that works, in the order in which packets meet them."""
+        found: dict[tuple[object, Hook], Leg] = {}
+        for one in self.view.untrackings:
+            rule, hook = one.visit.rule, one.visit.hook
+            packets = one.packets.exists((Field.STATE,)) & self.untracked(one.way)
+            if not packets:
+                continue
+            key = (rule.origin.span or id(rule), hook)
+            written = self.view.written(one.visit.table, one.visit.callers, rule)
+            if key not in found:
+                found[key] = Leg(rule, hook, written, {})
+            leg = found[key]
+            leg.taken[one.way] = leg.on(one.way) | packets
+            if not written <= leg.written:
+                found[key] = Leg(leg.rule, hook, leg.written | written, leg.taken)
+        return tuple(found.values())
+
+    def at(self, hook: Hook) -> tuple[Leg, ...]:
+        return tuple(leg for leg in self.legs if leg.hook is hook)
+
+    def ground(self, way: Way) -> PacketSet:
+        """All packets that may take a way, whole ones, whatever tracking says of them."""
+        if way not in self._ground:
+            model = self.view.model
+            packets = self.space.all_of(
+                [model.domain(way), model.arrives(way), tracking.whole_packets(self.space)]
+            )
+            self._ground[way] = PacketSet(self.space, packets).exists((Field.STATE,))
+        return self._ground[way]
+
+    def untracked(self, way: Way) -> PacketSet:
+        """The packets of a way that rules take out of tracking."""
+        marked = PacketSet(self.space, self.view.model.untracked(way))
+        return marked.exists((Field.STATE,)) & self.ground(way)
+
+    def answered(self, way: Way) -> PacketSet:
+        """The packets of a way some answer to which may be taken out of tracking."""
+        if way not in self._answered:
+            self._answered[way] = self._facing(way, self.view.answering.untracked(BACK[way]))
+        return self._answered[way]
+
+    def returning(self, way: Way) -> PacketSet:
+        """The packets of a way to which an answer can come: none comes from a group of hosts."""
+        if way not in self._returning:
+            ends = PacketSet(self.space, self.space.cube(self._ends(way)))
+            self._returning[way] = self._facing(way, FULL) & ends
+        return self._returning[way]
+
+    def _ends(self, way: Way) -> dict[Field, IntervalSet]:
+        """Addresses of single hosts at both ends; loopback ones only where packets stay inside."""
+        nobody = _NOBODY[self.view.family]
+        if way is not Way.LOOPBACK:
+            nobody = nobody | _LOOPBACK[self.view.family]
+        someone = self.view.family.whole - nobody
+        one = IntervalSet.of(((AddressType.UNICAST,) * 2, (AddressType.LOCAL,) * 2))
+        return {
+            Field.SOURCE: someone,
+            Field.DESTINATION: someone,
+            Field.SOURCE_TYPE: one,
+            Field.DESTINATION_TYPE: one,
+        }
+
+    def _facing(self, way: Way, diagram: int) -> PacketSet:
+        answering, back = self.view.answering, BACK[way]
+        packets = self.space.all_of([answering.domain(back), answering.arrives(back), diagram])
+        facing = PacketSet(self.space, packets).exists(OF_ONE_PACKET).may()
+        if way is Way.LOOPBACK:  # both directions leave by lo
+            facing = facing.exists((Field.IN, Field.OUT)) & self.ground(way).exists(OF_ONE_PACKET)
+        return facing
+
+    def paired(self, packets: PacketSet, way: Way) -> PacketSet:
+        """The packets whose answers are, or may be, untracked too.
+
+        Where the host's own addresses are not known, an answer from one of those that the packets name is
+        enough; on the way through, an answer that comes in by any interface is.
+        """
+        back = self.answered(way)
+        loose = self._unsettled(packets, way)
+        if loose:
+            back = ((back & packets.exists(OF_ONE_PACKET)) - self._to_itself(packets, way)).exists(loose)
+        return packets & back
+
+    def _to_itself(self, packets: PacketSet, way: Way) -> PacketSet:
+        """The packets to an address from which they come, where a few addresses of one end are named: where
+        that end is, the host (or the other end) is not."""
+        found = PacketSet.nothing(self.space)
+        if way is Way.LOOPBACK:
+            return found
+        source, destination = (packets.project(side) for side in (Field.SOURCE, Field.DESTINATION))
+        if source.size() <= _FEW < destination.size():
+            found = PacketSet(self.space, self.space.among(Field.DESTINATION, source))
+        if destination.size() <= _FEW < source.size():
+            found = PacketSet(self.space, self.space.among(Field.SOURCE, destination))
+        return found
+
+    def unpaired(self, packets: PacketSet, way: Way) -> PacketSet:
+        """The packets whose answers come, and are tracked for certain: of interfaces that are known."""
+        rest = (packets & self.returning(way)) - self.paired(packets, way) - self._to_itself(packets, way)
+        side = _SIDE.get(way)
+        if rest and side is not None and self.interfaces is not None:
+            rest = rest & PacketSet(self.space, self.space.among(side, self.interfaces))
+        return rest
+
+    def _unsettled(self, packets: PacketSet, way: Way) -> tuple[Field, ...]:
+        fields = _OWN[way]
+        if way in _SIDE:
+            known = self.view.host.addresses(self.view.family) is not None
+            if known or packets.project(fields[0]).size() <= _FEW:
+                return ()
+        return fields
+
+    @cached_property
+    def interfaces(self) -> IntervalSet | None:
+        """The interfaces beside loopback that the host has, or else those that rules name; None: any."""
+        known = self.view.host.interfaces
+        lo = IntervalSet.single(interface_value("lo"))
+        if known is not None:
+            return IntervalSet.of((interface_value(one.name),) * 2 for one in known) - lo
+        return (IntervalSet.of(_named(self.view.ruleset)) - lo) or None
+
+
+def _named(ruleset: Ruleset) -> Iterable[tuple[int, int]]:
+    for table in ruleset.tables:
+        for chain in table.chains:
+            for rule in chain.rules:
+                yield from _names(rule.guard)
+
+
+def _names(guard: Guard) -> Iterable[tuple[int, int]]:
+    for literal in guard:
+        if isinstance(literal, Among) and literal.field in (Field.IN, Field.OUT):
+            if not literal.negated and 0 not in literal.values:
+                yield from literal.values
+        elif isinstance(literal, OneOf) and not literal.negated:
+            for inner in literal.guards:
+                yield from _names(inner)

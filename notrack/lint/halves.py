@@ -1,0 +1,230 @@
+"""Which NOTRACK rules leave flows half tracked, and of which kind each case is: one cause, one case.
+
+A rule of PREROUTING may be meant for the host (its answers leave by OUTPUT) or for what passes through (its
+answers come through PREROUTING as well). It is fine where one of the two holds: whether a rule by port alone
+also meets what it is not meant for is another question. What no rule would let in anyway, in no state, is
+left out: NOTRACK in front of a drop is a habit, and nothing answers.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass, replace
+
+from notrack.lint.flows import BACK, OF_ONE_PACKET, Flows, Leg
+from notrack.lint.shapes import Asks, asking, differences, repeats, shape
+from notrack.lint.verdicts import OPENING
+from notrack.lint.view import View
+from notrack.netfilter.ways import Way
+from notrack.packets.fields import PORT_PROTOCOLS, Field, State
+from notrack.packets.intervals import IntervalSet
+from notrack.packets.packet_set import PacketSet
+from notrack.ruleset.core import Hook
+
+
+class Kind(enum.Enum):
+    """What is wrong with a rule that leaves flows half tracked."""
+
+    ONE_WAY = "the other direction of the host's own traffic is tracked"
+    FORWARDED = "the other direction of forwarded traffic is tracked"
+    REPEATED = "OUTPUT repeats what PREROUTING matches"
+
+
+@dataclass(frozen=True, slots=True)
+class Half:
+    """A NOTRACK rule, and packets that it untracks although the answers to them are tracked.
+
+    `partner`: the rule that seems to be meant for the answers. `partly`: the answers to others of its packets
+    are untracked.
+    """
+
+    kind: Kind
+    view: View
+    leg: Leg
+    way: Way
+    packets: PacketSet
+    partner: Leg | None = None
+    partly: bool = False
+
+
+HASHED = IntervalSet.of(
+    (port, port) for port in (2152, 3784, 3785, 4784, 4789, 4790, 5555, 6080, 6081, 6635, 6784, 8472)
+)
+"""UDP ports to which both ends send, from ports of their own: GTP-U, BFD, VXLAN, FOU, GUE, Geneve, MPLS."""
+ONE_WAY_PORTS = IntervalSet.of((port, port) for port in (162, 514, 2055, 4739, 6343, 8125, 9995, 9996, 25826))
+"""UDP ports that nothing answers from: traps, syslog, flow records, statistics."""
+_HOST_KINDS = (Field.OUT, Field.SOURCE_TYPE, Field.DESTINATION_TYPE, *OF_ONE_PACKET)
+_BUT_FLAGS = tuple(field for field in _HOST_KINDS if field is not Field.FLAGS)
+_LIMITED = 1 << 16  # addresses: what names fewer speaks of certain hosts
+
+
+def found(view: View) -> tuple[Half, ...]:
+    """Every half-tracked flow's rule, each once (`View.halves`)."""
+    if not view.untracks or not view.may_track:
+        return ()
+    flows = view.flows
+    each = [half for leg in flows.legs if (half := _half(flows, leg)) is not None]
+    return tuple(_brought_together(flows, each))
+
+
+def _half(flows: Flows, leg: Leg) -> Half | None:
+    if leg.hook is Hook.OUTPUT:
+        return _leaving(flows, leg)
+    return _arriving(flows, leg) if leg.hook is Hook.PREROUTING else None
+
+
+def _arriving(flows: Flows, leg: Leg) -> Half | None:
+    here, through = (_plain(flows, leg, way) for way in (Way.LOCAL_IN, Way.FORWARD))
+    paired = ordinary(flows.paired(here, Way.LOCAL_IN))
+    passed = ordinary(flows.paired(through, Way.FORWARD))
+    pairs_itself = _pairs_itself(leg)
+    rest = flows.unpaired(here, Way.LOCAL_IN)
+    if passed and not pairs_itself:
+        rest = rest - flows.paired(through, Way.FORWARD).exists((Field.DESTINATION, *_HOST_KINDS))
+    rest = wanted(flows, Way.LOCAL_IN, rest)
+    if not rest and paired and wanted(flows, Way.LOCAL_IN, paired):
+        return None
+    passing = flows.unpaired(through, Way.FORWARD) if _forwards(flows) else PacketSet.nothing(flows.space)
+    passing = wanted(flows, Way.FORWARD, passing)
+    meant = not rest or (not paired and ((passed and not pairs_itself) or _is_for_others(flows, leg)))
+    if passing and meant:
+        return Half(Kind.FORWARDED, flows.view, leg, Way.FORWARD, passing, partly=bool(passed))
+    return Half(Kind.ONE_WAY, flows.view, leg, Way.LOCAL_IN, rest, partly=bool(paired)) if rest else None
+
+
+def _pairs_itself(leg: Leg) -> bool:
+    """Whether the answers to what a rule names are what it names, whichever interface they come by."""
+    ends = leg.written.exists((Field.IN, Field.OUT))
+    return leg.written == ends and ends.mirror() == ends
+
+
+def _leaving(flows: Flows, leg: Leg) -> Half | None:
+    packets = _plain(flows, leg, Way.LOCAL_OUT)
+    rest = flows.unpaired(packets, Way.LOCAL_OUT)
+    rest = wanted(flows, Way.LOCAL_OUT, rest)
+    if not rest or _inside(flows, leg):
+        return None
+    partly = bool(ordinary(flows.paired(packets, Way.LOCAL_OUT)))
+    return Half(Kind.ONE_WAY, flows.view, leg, Way.LOCAL_OUT, rest, partly=partly)
+
+
+def _inside(flows: Flows, leg: Leg) -> bool:
+    """Whether the rule is for the host's connections to itself, both directions of which OUTPUT sees."""
+    over = leg.on(Way.LOOPBACK).may()
+    if not over or flows.unpaired(over, Way.LOOPBACK):
+        return False
+    return any(over.project(side).size() <= _LIMITED for side in (Field.SOURCE, Field.DESTINATION))
+
+
+def _plain(flows: Flows, leg: Leg, way: Way) -> PacketSet:
+    """What a leg takes on a way, without what is answered in another manner, or never, or by SYNPROXY."""
+    packets = leg.on(way)
+    if not packets:
+        return packets
+    stolen = _stolen(flows, leg)
+    packets = packets - stolen if stolen else packets
+    space = flows.space
+    udp = {Field.PROTOCOL: IntervalSet.single(17)}
+    for port in (Field.SOURCE_PORT, Field.DESTINATION_PORT):
+        packets = packets - PacketSet(space, space.cube(udp | {port: HASHED | ONE_WAY_PORTS}))
+    return packets
+
+
+def _stolen(flows: Flows, leg: Leg) -> PacketSet:
+    """The packets that SYNPROXY answers, on whichever way they come there."""
+    ways = [way for way in (Way.LOCAL_IN, Way.FORWARD) if leg.on(way)]
+    found = [flows.verdicts.stolen(way, leg.on(way).may()) for way in ways]
+    return PacketSet(flows.space, flows.space.first([one.diagram for one in found])).exists(_BUT_FLAGS)
+
+
+def wanted(flows: Flows, way: Way, packets: PacketSet) -> PacketSet:
+    """The packets of flows that rules let begin, tracked or not: those that ask, or those they answer."""
+    if not packets:
+        return packets
+    asks, verdicts = asking(packets), flows.verdicts
+    begun = PacketSet.nothing(flows.space)
+    plain = packets.exists(OF_ONE_PACKET).may()
+    if asks is not Asks.ANSWER:
+        begun = begun | verdicts.accepted(way, plain, *OPENING)
+    if asks is not Asks.QUESTION:
+        answers = verdicts.accepted(way, plain, State.ESTABLISHED, State.UNTRACKED)
+        begun = begun | (answers & verdicts.accepted(BACK[way], plain.mirror(), *OPENING).mirror())
+    return packets & begun.exists(OF_ONE_PACKET)
+
+
+def ordinary(packets: PacketSet) -> PacketSet:
+    """The packets one end of which is a port that nobody serves from, and those without ports: a service's
+    port at both ends is no evidence of what a rule is meant for.
+    """
+    space = packets.space
+    high = IntervalSet(((32768, 65535),))
+    sides = [space.among(side, high) for side in (Field.SOURCE_PORT, Field.DESTINATION_PORT)]
+    without = space.complement(space.among(Field.PROTOCOL, PORT_PROTOCOLS))
+    return packets & PacketSet(space, space.first([*sides, without]))
+
+
+def _forwards(flows: Flows) -> bool:
+    """Whether the host forwards: it is known, or rules tell apart what may pass."""
+    known = flows.view.host.forwards(flows.view.family)
+    return known if known is not None else flows.verdicts.filters(Hook.FORWARD)
+
+
+def _is_for_others(flows: Flows, leg: Leg) -> bool:
+    """Whether a rule that may be for the host is more likely for what passes: of certain addresses, with
+    rules that tell apart what may pass, and none for what the host gets.
+    """
+    if flows.verdicts.filters(Hook.INPUT):
+        return False
+    written = shape(leg.written)
+    return any(side.size() <= _LIMITED for side in (written.source, written.destination))
+
+
+def _brought_together(flows: Flows, found: list[Half]) -> list[Half]:
+    """The cases, those made one in which one rule was meant to be the mirror of another and is not."""
+    arriving = [one for one in found if one.leg.hook is Hook.PREROUTING and one.kind is Kind.ONE_WAY]
+    leaving = [one for one in found if one.leg.hook is Hook.OUTPUT]
+    passing = [one for one in found if one.kind is Kind.FORWARDED]
+    left = {id(one): one for one in found}
+    for half in leaving:
+        if (asked := _repeated(flows, half.leg)) is not None:
+            left[id(half)] = replace(half, kind=Kind.REPEATED, partner=asked)
+            for one in arriving:
+                if one.leg is asked:
+                    left.pop(id(one), None)
+    for half in leaving:
+        if left[id(half)].partner is None:
+            _joined(left, half, arriving)
+    for i, half in enumerate(passing):
+        _joined(left, half, passing[:i])
+    for half in arriving:
+        if id(half) in left and _joined(left, half, passing):
+            left[id(half)] = replace(left[id(half)], kind=Kind.FORWARDED)
+    return list(left.values())
+
+
+def _repeated(flows: Flows, leg: Leg) -> Leg | None:
+    """The rule of PREROUTING that a rule of OUTPUT repeats, if nothing else there is its mirror."""
+    mine = shape(leg.written)
+    others = [shape(one.written) for one in flows.at(Hook.OUTPUT)]
+    for asked in flows.at(Hook.PREROUTING):
+        theirs = shape(asked.written)
+        if repeats(theirs, mine) and not any(differences(theirs, one) == 0 for one in others):
+            return asked
+    return None
+
+
+def _joined(left: dict[int, Half], half: Half, others: list[Half]) -> bool:
+    """Makes one case of a case and the first of some others that was meant to be its other direction."""
+    partner = next((one for one in others if id(one) in left and _meant(one, half)), None)
+    if partner is None:
+        return False
+    del left[id(partner)]
+    left[id(half)] = replace(half, partner=partner.leg)
+    return True
+
+
+def _meant(asked: Half, answering: Half) -> bool:
+    """Whether one rule was meant to mirror another: it differs from that in one thing alone."""
+    if asked.partly or answering.partly:
+        return False
+    return differences(shape(asked.leg.written), shape(answering.leg.written)) == 1

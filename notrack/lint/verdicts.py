@@ -1,0 +1,127 @@
+"""What the rules behind connection tracking do with packets, whatever tracking says of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from notrack.netfilter.chains import End, Outcome
+from notrack.netfilter.model import Model, Passage
+from notrack.netfilter.ways import Way
+from notrack.packets.diagram import FULL
+from notrack.packets.fields import Field, State
+from notrack.packets.intervals import IntervalSet
+from notrack.packets.packet_set import PacketSet
+from notrack.ruleset.core import CONNTRACK_PRIORITY, Chain, ChainType, Hook, Ruleset, Verdict
+
+if TYPE_CHECKING:
+    from notrack.lint.view import View
+
+OPENING = (State.NEW, State.UNTRACKED)
+_EARLY = (Hook.INGRESS, Hook.PREROUTING, Hook.OUTPUT)
+
+
+class Verdicts:
+    """Judges packets of a view as if they came behind connection tracking with a state of one's choice."""
+
+    def __init__(self, view: View) -> None:
+        self.view = view
+        self._passages: dict[Way, Passage] = {}
+
+    @cached_property
+    def model(self) -> Model:
+        """The rules without those that run before connection tracking."""
+        view = self.view
+        host = replace(view.host, tracking_elsewhere=True)
+        return Model(late(view.ruleset), view.family, host, space=view.model.space)
+
+    def passage(self, way: Way) -> Passage:
+        if way not in self._passages:
+            self._passages[way] = Passage(way, self.model.algebra, FULL, self.model.fate(way))
+        return self._passages[way]
+
+    def accepted(self, way: Way, packets: PacketSet, *states: State) -> PacketSet:
+        """The packets that may come to the end of the way in one of these states (told without a state)."""
+        return self._where(way, packets, states, lambda outcome: outcome.end is End.ON).may()
+
+    def surely(self, way: Way, packets: PacketSet, *states: State) -> PacketSet:
+        """The packets that come to the end of the way in each of these states whatever the free facts are."""
+        return packets - self.refused(way, packets, *states)
+
+    def refused(self, way: Way, packets: PacketSet, *states: State) -> PacketSet:
+        """The packets that may be stopped in one of these states."""
+        return self._where(way, packets, states, lambda outcome: outcome.end is not End.ON).may()
+
+    def stolen(self, way: Way, packets: PacketSet) -> PacketSet:
+        """The untracked packets that a target takes for itself, as SYNPROXY does."""
+        if not self._steals:
+            return PacketSet.nothing(packets.space)
+        return self._where(way, packets, (State.UNTRACKED,), lambda one: one.end is End.STOLEN).may()
+
+    @cached_property
+    def _steals(self) -> bool:
+        return any(
+            action is Verdict.STOLEN
+            for table in self.view.ruleset.tables
+            for chain in table.chains
+            for rule in chain.rules
+            for action in rule.actions
+        )
+
+    def _where(
+        self, way: Way, packets: PacketSet, states: tuple[State, ...], wanted: Callable[[Outcome], bool]
+    ) -> PacketSet:
+        space = packets.space
+        among = space.among(Field.STATE, IntervalSet.of((state, state) for state in states))
+        asked = packets & PacketSet(space, among)
+        return self.passage(way).where(wanted, asked).exists((Field.STATE,))
+
+    def filters(self, hook: Hook) -> bool:
+        """Whether anything at a hook may stop a packet at all."""
+        stops = (Verdict.DROP, Verdict.REJECT)
+        for table in self.view.ruleset.tables:
+            if self.view.family not in table.families:
+                continue
+            for chain in table.chains:
+                if chain.base is None or chain.base.hook is not hook:
+                    continue
+                if chain.base.policy is Verdict.DROP or any(
+                    action in stops for one in _called(chain, table.chains) for rule in one.rules
+                    for action in rule.actions
+                ):  # fmt: skip
+                    return True
+        return False
+
+
+def _called(chain: Chain, chains: tuple[Chain, ...]) -> list[Chain]:
+    """A chain, and all chains that it leads to."""
+    names = {one.name: one for one in chains}
+    found: dict[str, Chain] = {}
+    waiting = [chain]
+    while waiting:
+        one = waiting.pop()
+        if one.name in found:
+            continue
+        found[one.name] = one
+        targets = [getattr(action, "chain", None) for rule in one.rules for action in rule.actions]
+        waiting += [names[target] for target in targets if target in names]
+    return list(found.values())
+
+
+def late(ruleset: Ruleset) -> Ruleset:
+    """The ruleset without its base chains before connection tracking."""
+    return Ruleset(
+        tuple(
+            replace(table, chains=tuple(chain for chain in table.chains if not _is_early(chain)))
+            for table in ruleset.tables
+        )
+    )
+
+
+def _is_early(chain: Chain) -> bool:
+    base = chain.base
+    if base is None or base.hook not in _EARLY or base.kind is ChainType.NAT:
+        return False
+    return base.hook is Hook.INGRESS or base.priority < CONNTRACK_PRIORITY
