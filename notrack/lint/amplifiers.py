@@ -97,8 +97,14 @@ def _opened(
             yield Amplifier(visit.rule, here, reached, through, notes)
     named = bound(here.guard, Field.DESTINATION_PORT, view.family)
     if left and named.size() <= _NAMED:
-        first = next((visit.rule for visit in accepting if packets & visit.matching()), None)
-        yield Amplifier(here, first, left, packets, notes)
+        yield Amplifier(here, _widest(accepting, packets), left, packets, notes)
+
+
+def _widest(accepting: list[Visit], packets: PacketSet) -> Rule | None:
+    """The accepting rule through which packets come in by the most interfaces."""
+    through = [(packets & visit.matching(), visit.rule) for visit in accepting]
+    sizes = [(one.project(Field.IN).size(), rule) for one, rule in through if one]
+    return max(sizes, key=lambda item: item[0], default=(0, None))[1]
 
 
 def _open_ports(way: Way, packets: PacketSet) -> IntervalSet:

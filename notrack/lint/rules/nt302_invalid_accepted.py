@@ -12,6 +12,7 @@ from notrack.lint.mending import Body, Edits, Wording, deleted, find, rewritten
 from notrack.lint.rule import Example, Rule
 from notrack.lint.subject import Subject
 from notrack.lint.view import View
+from notrack.netfilter.effects import Track
 from notrack.netfilter.ways import Way
 from notrack.packets.fields import TCP_FLAGS, AddressType, Field, Fragment, State
 from notrack.packets.intervals import IntervalSet
@@ -28,7 +29,7 @@ def check(subject: Subject) -> Iterator[Fault]:
             continue
         for way in (Way.LOCAL_IN, Way.FORWARD):
             for found in opened(view, way, _strays(view), rules):
-                let = ordinary(found.packets)
+                let = ordinary(found.packets & found.visit.matching(Track.PLAIN))
                 if let and from_anyone(let) and (span := found.rule.origin.span) is not None:
                     yield _fault(subject, span, found.rule, let, assumed(found.packets))
 
@@ -226,6 +227,21 @@ RULE = Rule(
             :INPUT ACCEPT [0:0]
             -A INPUT -m conntrack --ctstate INVALID,ESTABLISHED -j ACCEPT
             -A INPUT -p tcp --dport 3306 -m conntrack --ctstate NEW -j DROP
+            COMMIT
+            """,
+        ),
+        Example(
+            "everything is untracked: nothing is INVALID here",
+            """
+            *raw
+            :PREROUTING ACCEPT [0:0]
+            :OUTPUT ACCEPT [0:0]
+            -A PREROUTING -p tcp -j CT --notrack
+            -A OUTPUT -p tcp -j CT --notrack
+            COMMIT
+            *filter
+            :INPUT DROP [0:0]
+            -A INPUT -p tcp -m conntrack --ctstate INVALID,UNTRACKED -j ACCEPT
             COMMIT
             """,
         ),

@@ -39,7 +39,7 @@ def check(subject: Subject) -> Iterator[Fault]:
                 if stopped := ordinary(visit.matching()):
                     yield Fault(
                         span,
-                        f"neighbour discovery {what} other hosts ends here: it is UNTRACKED without any rule, "
+                        f"neighbour discovery {what} other hosts ends here: it is always UNTRACKED, "
                         "and IPv6 is dead without it",
                         "accept ICMPv6 neighbour discovery (types 133 to 136) before this rule",
                         witness=stopped.witness(),
