@@ -1,0 +1,273 @@
+"""NT502: ICMP errors about untracked flows are dropped: large answers vanish."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from notrack.lint.errors import NAMES, Loss, losses
+from notrack.lint.finding import Fault
+from notrack.lint.phrases import traffic
+from notrack.lint.rule import Example, Rule
+from notrack.lint.stopping import Decision, asks_state, stopping
+from notrack.lint.subject import Subject
+from notrack.lint.view import View
+from notrack.packets.address import Family
+from notrack.packets.fields import State
+from notrack.text.diagnostic import Related, Severity
+from notrack.text.source import Span
+
+
+def check(subject: Subject) -> Iterator[Fault]:
+    for view in subject.views:
+        if not view.untracks and view.may_track:
+            continue
+        for loss in losses(view):
+            witness = loss.errors.witness()
+            decision = stopping(view, loss.way, witness) if witness is not None else None
+            if decision is None:
+                continue
+            span = decision.span or (loss.rule.origin.span if loss.rule else None)
+            if span is not None:
+                yield Fault(
+                    span,
+                    _message(view, loss, decision),
+                    _help(view, decision),
+                    _related(loss, span),
+                    witness,
+                )
+
+
+def _message(view: View, loss: Loss, decision: Decision) -> str:
+    error = NAMES[view.family]
+    what = "untracked " if loss.rule is not None else ""
+    flow = f"{what}{traffic(loss.flows)}"
+    if asks_state(decision.rule, State.INVALID):
+        return f"this drops the ICMP error `{error}` about {flow}: such an error is INVALID, never RELATED"
+    return f"the ICMP error `{error}` about {flow} is dropped here: large packets vanish for good"
+
+
+def _help(view: View, decision: Decision) -> str:
+    rule = accept_line(view.family, decision)
+    place = "in front of it" if decision.rule is not None else "in this chain"
+    return f"accept it {place}: `{rule}`"
+
+
+def accept_line(family: Family, decision: Decision) -> str:
+    """The rule that lets the error in, in the words of the table."""
+    if " " in decision.step.table.name:
+        match = "icmp type { destination-unreachable, time-exceeded, parameter-problem }"
+        if family is Family.IPV6:
+            match = (
+                "icmpv6 type { destination-unreachable, packet-too-big, time-exceeded, parameter-problem }"
+            )
+        return f"{match} accept"
+    match = "-p icmp --icmp-type destination-unreachable"
+    if family is Family.IPV6:
+        match = "-p ipv6-icmp --icmpv6-type packet-too-big"
+    return f"-A {decision.step.chain.name} {match} -j ACCEPT"
+
+
+def _related(loss: Loss, span: Span) -> tuple[Related, ...]:
+    place = loss.rule.origin.span if loss.rule is not None else None
+    return (Related(place, "takes the flow out of tracking"),) if place is not None and place != span else ()
+
+
+RULE = Rule(
+    code="NT502",
+    name="icmp-errors-dropped",
+    severity=Severity.ERROR,
+    summary="path-MTU errors about untracked flows are dropped",
+    what="""
+        Finds what stops the ICMP errors without which path-MTU discovery does not work (fragmentation
+        needed; in IPv6 packet too big) where a flow is untracked in both directions and let through, to the
+        host or through it: a drop of INVALID packets in front of the rules for ICMP, a drop of ICMP, or a
+        policy without an exception. The same for connections to a host whose rules do without tracking.
+    """,
+    why="""
+        Some path to a client carries smaller packets than yours: a tunnel, PPPoE, a mobile network. A
+        router there drops the large packet and says so with an ICMP error. About a tracked flow this error
+        is RELATED; about an untracked one it is INVALID, and `ESTABLISHED,RELATED` lets it not in. If it is
+        lost, the sender never sends smaller packets: connections open, small answers come, large ones hang
+        for ever.
+    """,
+    limits="""
+        Silent where most senders' errors get through, where a limit decides, for datagrams that are always
+        small (NTP, DHCP), for the answers to the host's own datagrams, and where neither NOTRACK nor a rule
+        for answers shows that the rules are meant to work without states.
+    """,
+    mending="There is no automatic fix: the line to add stands in the finding.",
+    check=check,
+    bad=(
+        Example(
+            "a drop of INVALID packets in front",
+            """
+            *raw
+            :PREROUTING ACCEPT [0:0]
+            :OUTPUT ACCEPT [0:0]
+            -A PREROUTING -p tcp --dport 80 -j CT --notrack
+            -A OUTPUT -p tcp --sport 80 -j CT --notrack
+            COMMIT
+            *filter
+            :INPUT DROP [0:0]
+            -A INPUT -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT
+            -A INPUT -m conntrack --ctstate INVALID -j DROP  ### NT502
+            -A INPUT -p icmp -j ACCEPT
+            -A INPUT -p tcp --dport 80 -j ACCEPT
+            COMMIT
+            """,
+        ),
+        Example(
+            "no rule for ICMP at all, both families; ND is another matter",
+            {
+                "rules.v4": """
+                *raw
+                :PREROUTING ACCEPT [0:0]
+                :OUTPUT ACCEPT [0:0]
+                -A PREROUTING -p udp --dport 53 -j CT --notrack
+                -A OUTPUT -p udp --sport 53 -j CT --notrack
+                COMMIT
+                *filter
+                :INPUT DROP [0:0]  ### NT502
+                -A INPUT -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT
+                -A INPUT -p icmp --icmp-type echo-request -j ACCEPT
+                -A INPUT -p udp --dport 53 -j ACCEPT
+                COMMIT
+                """,
+                "rules.v6": """
+                *raw
+                :PREROUTING ACCEPT [0:0]
+                :OUTPUT ACCEPT [0:0]
+                -A PREROUTING -p udp --dport 53 -j CT --notrack
+                -A OUTPUT -p udp --sport 53 -j CT --notrack
+                COMMIT
+                *filter
+                :INPUT ACCEPT [0:0]
+                -A INPUT -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT
+                -A INPUT -p ipv6-icmp --icmpv6-type 133/0 -j ACCEPT
+                -A INPUT -p ipv6-icmp --icmpv6-type 134/0 -j ACCEPT
+                -A INPUT -p ipv6-icmp --icmpv6-type 135/0 -j ACCEPT
+                -A INPUT -p ipv6-icmp --icmpv6-type 136/0 -j ACCEPT
+                -A INPUT -p udp --dport 53 -j ACCEPT
+                -A INPUT -j DROP  ### NT502
+                COMMIT
+                """,
+            },
+        ),
+        Example(
+            "through a router, nft",
+            """
+            table ip t {
+              chain pre {
+                type filter hook prerouting priority raw; policy accept;
+                tcp dport 80 ip daddr 192.0.2.0/24 notrack
+                tcp sport 80 ip saddr 192.0.2.0/24 notrack
+              }
+              chain forward {
+                type filter hook forward priority filter; policy accept;
+                ct state invalid drop  ### NT502
+                ct state established,related,untracked accept
+                icmp type destination-unreachable accept
+                drop
+              }
+            }
+            """,
+        ),
+        Example(
+            "nothing is tracked, and only echo is let in",
+            """
+            *filter
+            :INPUT DROP [0:0]  ### NT502
+            :OUTPUT ACCEPT [0:0]
+            -A INPUT -i lo -j ACCEPT
+            -A INPUT -p tcp -m multiport --dports 22,80 -j ACCEPT
+            -A INPUT -p tcp ! --syn --dport 32768:60999 -j ACCEPT
+            -A INPUT -p icmp --icmp-type echo-request -j ACCEPT
+            COMMIT
+            """,
+        ),
+    ),
+    good=(
+        Example(
+            "the errors first",
+            """
+            *raw
+            :PREROUTING ACCEPT [0:0]
+            :OUTPUT ACCEPT [0:0]
+            -A PREROUTING -p tcp --dport 80 -j CT --notrack
+            -A OUTPUT -p tcp --sport 80 -j CT --notrack
+            COMMIT
+            *filter
+            :INPUT DROP [0:0]
+            -A INPUT -p icmp --icmp-type fragmentation-needed -j ACCEPT
+            -A INPUT -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT
+            -A INPUT -m conntrack --ctstate INVALID -j DROP
+            -A INPUT -p tcp --dport 80 -j ACCEPT
+            COMMIT
+            """,
+        ),
+    ),
+    looks_wrong=(
+        Example(
+            "everything is tracked: the errors are RELATED",
+            """
+            *filter
+            :INPUT DROP [0:0]
+            -A INPUT -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT
+            -A INPUT -m conntrack --ctstate INVALID -j DROP
+            -A INPUT -p tcp --dport 80 -j ACCEPT
+            COMMIT
+            """,
+        ),
+        Example(
+            "the untracked flow is not let in anyway; the errors have a limit; NTP is small",
+            """
+            *raw
+            :PREROUTING ACCEPT [0:0]
+            :OUTPUT ACCEPT [0:0]
+            -A PREROUTING -p udp --dport 123 -j CT --notrack
+            -A OUTPUT -p udp --sport 123 -j CT --notrack
+            -A PREROUTING -p tcp --dport 23 -j CT --notrack
+            -A OUTPUT -p tcp --sport 23 -j CT --notrack
+            COMMIT
+            *filter
+            :INPUT DROP [0:0]
+            -A INPUT -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT
+            -A INPUT -p udp --dport 123 -j ACCEPT
+            COMMIT
+            """,
+        ),
+        Example(
+            "SYNPROXY: only SYNs are untracked",
+            """
+            *raw
+            :PREROUTING ACCEPT [0:0]
+            -A PREROUTING -p tcp --syn --dport 80 -j CT --notrack
+            COMMIT
+            *filter
+            :INPUT DROP [0:0]
+            -A INPUT -p tcp --dport 80 -m conntrack --ctstate INVALID,UNTRACKED -j SYNPROXY --mss 1460
+            -A INPUT -m conntrack --ctstate INVALID -j DROP
+            -A INPUT -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT
+            -A INPUT -p tcp --dport 80 -j ACCEPT
+            COMMIT
+            """,
+        ),
+        Example(
+            "errors by a rate",
+            """
+            *raw
+            :PREROUTING ACCEPT [0:0]
+            :OUTPUT ACCEPT [0:0]
+            -A PREROUTING -p udp --dport 53 -j CT --notrack
+            -A OUTPUT -p udp --sport 53 -j CT --notrack
+            COMMIT
+            *filter
+            :INPUT DROP [0:0]
+            -A INPUT -p icmp -m limit --limit 10/second -j ACCEPT
+            -A INPUT -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT
+            -A INPUT -p udp --dport 53 -j ACCEPT
+            COMMIT
+            """,
+        ),
+    ),
+)
