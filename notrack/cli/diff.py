@@ -38,7 +38,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--brief", action="store_true", help="the changes alone, without packets and rules")
     parser.add_argument("--all", action="store_true", help="every change, however many read alike")
     parser.add_argument(
-        "--family", choices=("ipv4", "ipv6"), help="compare this alone; of restore files that do not tell theirs"
+        "--family",
+        choices=("ipv4", "ipv6"),
+        help="compare this alone; of restore files that do not tell theirs",
     )
 
 

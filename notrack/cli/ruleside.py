@@ -84,7 +84,7 @@ def site_host(plan: Plan) -> Host:
 
 
 def files(names: list[str]) -> list[str] | None:
-    """The files that names mean: with commas several, a folder the rules in it. None after a fault was told."""
+    """The files that names mean: several with commas, the rules in a folder. None after a fault was told."""
     found: list[str] = []
     for name in names:
         parts = [name] if name == "-" or Path(name).exists() else [part for part in name.split(",") if part]

@@ -63,7 +63,9 @@ def live_rules(system: System) -> LiveRules:
 
 def _saved(system: System, command: str) -> Iterator[tuple[str, Ran]]:
     """What the save commands of one family say: of both backends where they go by their own names."""
-    found = [(f"{command}-{variant}-save", system.run((f"{command}-{variant}-save",))) for variant in _VARIANTS]
+    found = [
+        (f"{command}-{variant}-save", system.run((f"{command}-{variant}-save",))) for variant in _VARIANTS
+    ]
     there = [(name, ran) for name, ran in found if ran.status != _NO_SUCH]
     if there:
         yield from there

@@ -8,7 +8,7 @@ ruleset, is said in `difference_roles`.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from notrack.netfilter.host import UNKNOWN_HOST, Host
 from notrack.netfilter.ways import Way
@@ -20,9 +20,10 @@ from notrack.packets.packet_set import PacketSet
 from notrack.packets.space import Space
 from notrack.packets.witness import Witness
 from notrack.proof.difference_labels import Fate
+from notrack.proof.difference_names import spelled
 from notrack.proof.difference_openers import Openers, answerable
 from notrack.proof.difference_roles import Cast, Role
-from notrack.proof.difference_sides import Labels, Side
+from notrack.proof.difference_sides import BACK, Labels, Side
 from notrack.proof.difference_slices import Slices
 from notrack.ruleset.core import Hook, Ruleset
 
@@ -40,8 +41,8 @@ class Change:
 
     `kind` is verdict, tracking (they pass in both) or translation (so too); `hook` is where the fate of the
     one that does not pass is sealed, or where tracking or translation are decided. `packets` are as they come
-    in or leave their sender, without a state: `role` and the two rulesets say that. `domain` holds all packets
-    that could play the role on the way.
+    in or leave their sender, without a state: `role` and the two rulesets say that. `domain` holds all
+    packets that could play the role on the way.
     """
 
     kind: str
@@ -96,9 +97,9 @@ def difference(
     """
     space = Space(family, budget)
     labels = Labels(space, {})
-    sides = (Side(before, host, space, labels), Side(after, host, space, labels))
+    sides = tuple(Side(spelled(one, family), host, space, labels) for one in (before, after))
     cast = Cast(space, tcp_loose=host.tcp_loose is not False)
-    run = _Run(Slices(space, labels, cast, sides))
+    run = _Run(Slices(space, labels, cast, (sides[0], sides[1])))
     changes: list[Change] = []
     undecided: list[str] = []
     for view in Way:
@@ -115,13 +116,12 @@ class _Run:
         self.slices = slices
         self.space = slices.space
         self.openers = Openers(slices)
-        self._shifted: dict[Way, bool] = {}
         self._domains: dict[tuple[Role, Way], int] = {}
 
     def changes(self, role: Role, view: Way) -> Iterator[Change]:
         """The changes of one role on one way; equal ones of several comparisons are one."""
         found: dict[tuple[str, Hook, Fate, Fate], int] = {}
-        if role is Role.ERROR and not self.shifted(view):
+        if role in (Role.ERROR, Role.TRACKED_ERROR) and not self.shifted(role, view):
             return
         for before, after, packets in self.pairs(role, view):
             for kind, hook in _kinds(before, after, view):
@@ -131,7 +131,7 @@ class _Run:
                     packets = self.space.minus(packets, self.slices.sides[0].never)
                 if kind is TRANSLATION and role is not Role.OPENING:
                     continue
-                key = (kind, hook, before, after)
+                key = (kind, hook, _told(kind, before), _told(kind, after))
                 found[key] = self.space.join(found.get(key, EMPTY), packets)
         for (kind, hook, old, new), packets in found.items():
             inside = self.space.meet(packets, self.space.well_formed)
@@ -155,20 +155,23 @@ class _Run:
             self._domains[role, view] = found
         return self._domains[role, view]
 
-    def shifted(self, view: Way) -> bool:
-        """Whether one ruleset alone tracks some flow that has packets on the way."""
-        if view not in self._shifted:
-            self._shifted[view] = any(
-                old.passes and new.passes and old.tracked != new.tracked
-                for old, new, packets in self.slices.pairs(Role.OPENING, view)
-            )
-        back = self.slices.back(view)
-        if back not in self._shifted:
-            self._shifted[back] = any(
-                old.passes and new.passes and old.tracked != new.tracked
-                for old, new, packets in self.slices.pairs(Role.OPENING, back)
-            )
-        return self._shifted[view] or self._shifted[back]
+    def shifted(self, role: Role, view: Way) -> bool:
+        """Whether the tracking of some flow with packets on the way changes as an error's role says."""
+        lost = role is Role.ERROR
+        return any(
+            old.passes and new.passes and (old.tracked, new.tracked) == (lost, not lost)
+            for way in (view, BACK[view])
+            for old, new, _ in self.slices.pairs(Role.OPENING, way)
+        )
+
+
+def _told(kind: str, fate: Fate) -> Fate:
+    """A fate without what a change of this kind does not speak of."""
+    if kind == VERDICT:
+        return replace(fate, translation=None)
+    if kind == TRACKING:
+        return Fate("accept", tracked=fate.tracked)
+    return Fate("accept", translation=fate.translation)
 
 
 _TRACKED_ROLES = (Role.OPENING, Role.ANSWER, Role.LATER)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from notrack.packets import questions
 from notrack.packets.diagram import EMPTY
 from notrack.packets.fields import BITWISE, Field
+from notrack.packets.intervals import EMPTY as NONE
 from notrack.packets.intervals import IntervalSet
 from notrack.packets.space import Space
 from notrack.packets.witness import witness
@@ -31,7 +32,7 @@ class Bound:
     """The values of a field that a box allows, and those that it leaves out of what could be."""
 
     values: IntervalSet
-    others: IntervalSet = IntervalSet()
+    others: IntervalSet = NONE
 
 
 @dataclass(frozen=True, slots=True)

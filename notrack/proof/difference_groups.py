@@ -21,7 +21,7 @@ from notrack.ruleset.core import Hook
 
 MOST = 40  # boxes of one change; what they do not hold is summed up
 Said = tuple[str, str, bool | None, bool | None, Translation | None, Translation | None]
-_ROLES = (Role.OPENING, Role.ANSWER, Role.LATER, Role.RELATED, Role.STRAY, Role.ERROR)
+_ROLES = (Role.OPENING, Role.ANSWER, Role.LATER, Role.RELATED, Role.STRAY, Role.ERROR, Role.TRACKED_ERROR)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,9 +48,7 @@ class Group:
     def witness(self) -> Change:
         """The change, cut down to the packets of the group."""
         one = self.change
-        return Change(
-            one.kind, one.role, one.way, one.hook, one.before, one.after, self.packets, one.domain
-        )
+        return Change(one.kind, one.role, one.way, one.hook, one.before, one.after, self.packets, one.domain)
 
 
 def groups(found: Difference) -> list[Group]:
@@ -102,13 +100,14 @@ class _Telling:
         """The boxes of what no earlier line holds of a change; the last may be a summary."""
         space = self.space
         left = space.minus(change.packets.diagram, self.told.get(change.way, EMPTY))
-        if change.role is not Role.OPENING:
-            between = space.meet(change.packets.diagram, answerable(space))
-            left = space.meet(left, between) if between != EMPTY else left
+        domain = change.domain
+        between = space.meet(change.packets.diagram, answerable(space))
+        if change.role is not Role.OPENING and between != EMPTY:
+            left, domain = space.meet(left, between), space.meet(domain, answerable(space))
         if space.meet(left, space.well_formed) == EMPTY:
             return
         try:
-            made = cover(space, left, change.domain, MOST)
+            made = cover(space, left, domain, MOST)
         except TooHard:
             yield Group(change, summary(space, left), PacketSet(space, left))
             return

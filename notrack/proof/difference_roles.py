@@ -30,7 +30,8 @@ class Role(enum.Enum):
     - LATER: of the end that opened, after an answer: ESTABLISHED; NEW or INVALID where one side alone of the
       flow is tracked;
     - RELATED: about a flow, or opened by one: RELATED;
-    - ERROR: an ICMP error about a flow that one ruleset alone tracks: RELATED there, INVALID in the other;
+    - ERROR: an ICMP error about a flow that was tracked and is no longer: RELATED before, INVALID after;
+    - TRACKED_ERROR: one about a flow that was not tracked and is now;
     - STRAY: no flow is known and it opens none, or it does not fit its flow: INVALID, and NEW for what is
       picked up midway.
     """
@@ -40,6 +41,7 @@ class Role(enum.Enum):
     LATER = "later"
     RELATED = "related"
     ERROR = "error"
+    TRACKED_ERROR = "error about a flow now tracked"
     STRAY = "stray"
 
 
@@ -120,11 +122,11 @@ class Cast:
             tied = space.minus(self._state(State.RELATED), never)
             sets = [(tied, tied)]
             yield space.meet(tied, told), space.meet(tied, told)
-        elif role is Role.ERROR:
+        elif role in (Role.ERROR, Role.TRACKED_ERROR):
             tied, lost = (
                 space.meet(self._state(state), self.errors) for state in (State.RELATED, State.INVALID)
             )
-            sets = [(tied, lost), (lost, tied)]
+            sets = [(tied, lost) if role is Role.ERROR else (lost, tied)]
         else:
             known = self._answer if role is Role.ANSWER else self._later
             asked = self._entry(reply=role is Role.ANSWER, status=status)

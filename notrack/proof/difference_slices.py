@@ -9,11 +9,12 @@ from notrack.netfilter.effects import Effects
 from notrack.netfilter.ways import Way
 from notrack.packets import questions
 from notrack.packets.diagram import EMPTY
+from notrack.packets.fields import Field
 from notrack.packets.space import Space
 from notrack.proof.difference_labels import Fate, Translation
 from notrack.proof.difference_pairs import paired
 from notrack.proof.difference_roles import UNMOVED, Cast, Role, Status
-from notrack.proof.difference_sides import BACK, OF_ENTRY, Labels, Side, in_view
+from notrack.proof.difference_sides import OF_ENTRY, Labels, Side, in_view
 
 
 class Slices:
@@ -26,9 +27,6 @@ class Slices:
         self.sides = sides
         self._fates: dict[tuple[Role, Way, Status], list[tuple[int, int]]] = {}
         self._pairs: dict[tuple[Role, Way, Status], list[tuple[Fate, Fate, int]]] = {}
-
-    def back(self, view: Way) -> Way:
-        return BACK[view]
 
     def fates(self, role: Role, view: Way, status: Status = UNMOVED) -> list[tuple[int, int]]:
         """Pairs of functions from packets (without state) to fates, before and after, on the same packets."""
@@ -94,9 +92,15 @@ class Slices:
             yield old, new, questions.outcomes(space, both, partial(_is, leaf))
 
     def domain(self, role: Role, view: Way) -> int:
-        """All packets whose fates are compared in a role on a way."""
-        functions = self.fates(role, view)
-        return self.space.first([questions.outcomes(self.space, one, _every) for one, _ in functions])
+        """All packets that play a role on a way, to such ends as those whose fates are compared."""
+        space = self.space
+        compared = [questions.outcomes(space, one, _every) for one, _ in self.fates(role, view)]
+        others = [field for field in Field if field not in _KINDS]
+        states = [one for pair in self.cast.pairs(role, view, *self.sides) for one in pair]
+        played = space.exists(space.first(states), OF_ENTRY)
+        headers = space.first([side.headers(view) for side in self.sides])
+        kinds = space.exists(space.first(compared), others)
+        return space.all_of([kinds, in_view(space, view), played, headers])
 
     def answers_on_wire(self, view: Way, wire: Effects, status: Status) -> tuple[int, int]:
         """Both rulesets' fates of answers to tracked, translated packets, told as they are behind that."""
@@ -125,6 +129,9 @@ class Slices:
     def where(self, function: int, wanted: frozenset[int]) -> int:
         """The packets whose fate is one of these leaves."""
         return questions.outcomes(self.space, function, lambda leaf: int(leaf in wanted))
+
+
+_KINDS = (Field.SOURCE_TYPE, Field.DESTINATION_TYPE, Field.FRAGMENT)
 
 
 def _is(wanted: int, leaf: int) -> int:

@@ -42,7 +42,7 @@ def _configured(interface: Interface) -> list[Configured]:
 
 def _with_prefix(address: int, family: Family, links: list[tuple[int, int]]) -> Configured:
     make = ipaddress.IPv4Interface if family is Family.IPV4 else ipaddress.IPv6Interface
-    lengths = [
-        length for low, length in links if low <= address < low + (1 << family.bits - length)
-    ] or [family.bits]
+    lengths = [length for low, length in links if low <= address < low + (1 << family.bits - length)] or [
+        family.bits
+    ]
     return make((address, max(lengths)))

@@ -15,6 +15,7 @@ from notrack.packets.witness import Witness
 from notrack.proof.difference import TRACKING, TRANSLATION, VERDICT, Change, Difference
 from notrack.proof.difference_groups import Group, groups, said
 from notrack.proof.difference_labels import Fate, Translation
+from notrack.proof.difference_names import spelled
 from notrack.proof.difference_roles import Role
 from notrack.report.packets import box_words, ends_words
 from notrack.report.trace import deciding, reason
@@ -34,7 +35,8 @@ _ROLES = {
     Role.LATER: "later packets of a connection: ",
     Role.RELATED: "what is related to a known flow: ",
     Role.STRAY: "stray packets, which fit no known flow: ",
-    Role.ERROR: "errors about flows that one of both tracks: ",
+    Role.ERROR: "errors about flows that are tracked no longer: ",
+    Role.TRACKED_ERROR: "errors about flows that are tracked now: ",
 }
 _VERDICTS = {
     "accept": "accepted",
@@ -97,10 +99,20 @@ def _lines(compared: Compared) -> list[Line]:
     found: dict[tuple[object, ...], list[Group]] = {}
     for one in compared.found:
         for group in groups(one):
-            words = _ROLES[group.change.role] + box_words(group.box, group.packets)
+            words = (
+                _ROLES[group.change.role] + box_words(group.box, group.packets, group.way) + _depends(group)
+            )
             key = (words, change_words(group.change), group.both, said(group.change))
             found.setdefault(key, []).append(group)
     return [Line(str(key[0]), str(key[1]), tuple(alike)) for key, alike in found.items()]
+
+
+def _depends(group: Group) -> str:
+    """The facts on which it rests whether a packet of the group changes."""
+    facts = [f"`{name}`" for name in group.packets.facts()]
+    if not facts:
+        return ""
+    return f" (depending on {', '.join(facts[:2])}{' and more' if len(facts) > 2 else ''})"
 
 
 def change_words(change: Change) -> str:
@@ -124,14 +136,17 @@ def _tracking(fate: Fate) -> str:
 def _translation(moved: Translation | None) -> str:
     if moved is None:
         return "not translated"
-    return " and ".join(
-        f"its {end} becomes {words}"
-        for end, words in (
-            ("source", ends_words(moved.get(Field.SOURCE), moved.get(Field.SOURCE_PORT))),
-            ("destination", ends_words(moved.get(Field.DESTINATION), moved.get(Field.DESTINATION_PORT))),
+    return (
+        " and ".join(
+            f"its {end} becomes {words}"
+            for end, words in (
+                ("source", ends_words(moved.get(Field.SOURCE), moved.get(Field.SOURCE_PORT))),
+                ("destination", ends_words(moved.get(Field.DESTINATION), moved.get(Field.DESTINATION_PORT))),
+            )
+            if words
         )
-        if words
-    ) or "translated to what the kernel chooses"
+        or "translated to what the kernel chooses"
+    )
 
 
 def _evidence(line: Line, compared: Compared) -> Iterator[str]:
@@ -144,7 +159,8 @@ def _evidence(line: Line, compared: Compared) -> Iterator[str]:
         ("before", compared.before, group.change.before),
         ("after", compared.after, group.change.after),
     ):
-        trace = _traced(ruleset, found.packet, group.change, fate, compared.host, dict(found.facts))
+        named = spelled(ruleset, found.packet.family)  # the facts of the witness have those names
+        trace = _traced(named, found.packet, group.change, fate, compared.host, dict(found.facts))
         step = deciding(trace) if trace is not None else None
         if step is not None:
             yield f"    {name + ':':<8}{_VERDICTS[fate.verdict]}, by {reason(step)}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from notrack.netfilter.ways import Way
 from notrack.packets.address import Family, prefix_text, prefixes
 from notrack.packets.fields import (
     NO_ICMP_TYPE,
@@ -28,18 +29,24 @@ _KINDS = {
     AddressType.BROADCAST: "broadcast addresses",
     AddressType.MULTICAST: "groups",
 }
+_USUAL = {
+    Way.LOCAL_IN: IntervalSet.single(AddressType.LOCAL),
+    Way.FORWARD: IntervalSet.single(AddressType.UNICAST),
+    Way.LOCAL_OUT: IntervalSet.single(AddressType.UNICAST),
+    Way.LOOPBACK: IntervalSet.single(AddressType.LOCAL),
+}
 _FRAMES = {PacketType.BROADCAST: "broadcast", PacketType.MULTICAST: "multicast", PacketType.HOST: "unicast"}
 
 
-def box_words(box: Box, packets: PacketSet) -> str:
-    """The packets of a box in words, which leave out what is free."""
+def box_words(box: Box, packets: PacketSet, way: Way) -> str:
+    """The packets of a box that take a way, in words, which leave out what is free."""
     family = packets.space.family
     words = [_protocol_words(box, packets)]
     for field, word in ((Field.SOURCE, "from"), (Field.DESTINATION, "to")):
         bound = box.get(field)
         if bound is not None:
             words.append(f"{word} {_choice(bound, lambda values: address_words(values, family))}")
-    words += _kinds(box)
+    words += _kinds(box, way)
     for field, word in ((Field.IN, "in"), (Field.OUT, "out")):
         bound = box.get(field)
         if bound is not None:
@@ -57,13 +64,21 @@ def _protocol_words(box: Box, packets: PacketSet) -> str:
     if protocols.size() <= _FEW:
         name = ", ".join(_names(protocols))
     elif asked or own:
-        name = "tcp, udp, sctp, ..." if protocols == PORT_PROTOCOLS else "all protocols but " + ", ".join(
-            _names(PORT_PROTOCOLS - protocols)
+        name = (
+            "tcp, udp, sctp, ..."
+            if protocols == PORT_PROTOCOLS
+            else "all protocols but " + ", ".join(_names(PORT_PROTOCOLS - protocols))
         )
     else:
         missing = IntervalSet(((0, 255),)) - protocols
-        name = "everything" if not missing or box.get(Field.PROTOCOL) is None else (
-            f"everything but {', '.join(_names(missing))}" if missing.size() <= _FEW else "several protocols"
+        name = (
+            "everything"
+            if not missing or box.get(Field.PROTOCOL) is None
+            else (
+                f"everything but {', '.join(_names(missing))}"
+                if missing.size() <= _FEW
+                else "several protocols"
+            )
         )
     if own is not None:
         name += f" from {_port_choice(own)}"
@@ -124,7 +139,7 @@ def _types(values: IntervalSet, family: Family) -> str:
     return _listed([icmp_name(kind, family) for kind in kinds[: _MOST + 1]], f"{len(kinds)} types")
 
 
-def _kinds(box: Box) -> list[str]:
+def _kinds(box: Box, way: Way) -> list[str]:
     """What the addresses are to the host, where that alone tells packets apart."""
     words = []
     for field, address, word in (
@@ -132,6 +147,8 @@ def _kinds(box: Box) -> list[str]:
         (Field.DESTINATION_TYPE, Field.DESTINATION, "to"),
     ):
         bound = box.get(field)
+        if field is Field.DESTINATION_TYPE and bound is not None and bound.values == _USUAL[way]:
+            continue
         if bound is not None and box.get(address) is None:
             known = [name for kind, name in _KINDS.items() if kind in bound.values]
             words += [f"{word} {' and '.join(known)}"] if known else []
@@ -151,7 +168,9 @@ def _rest(box: Box) -> list[str]:
         words.append(f"mac {_choice(mac, _macs)}")
     frame = box.get(Field.PACKET_TYPE)
     if frame is not None:
-        words.append(f"in {' or '.join(name for kind, name in _FRAMES.items() if kind in frame.values)} frames")
+        words.append(
+            f"in {' or '.join(name for kind, name in _FRAMES.items() if kind in frame.values)} frames"
+        )
     for field in (Field.LENGTH, Field.TTL, Field.TOS, Field.ICMP_CODE):
         bound = box.get(field)
         if bound is not None:
@@ -170,11 +189,10 @@ _SHOWN_FLAGS = ((2, "syn"), (16, "ack"), (1, "fin"), (4, "rst"))
 
 
 def _flags(bound: Bound) -> str:
-    """Which of the four flags that matter the packets have for certain, and which not."""
+    """Which of the four flags that matter the packets have for certain."""
     members = [value for low, high in bound.values for value in range(low, high + 1)]
     sure = [name for bit, name in _SHOWN_FLAGS if all(value & bit for value in members)]
-    never = [f"no {name}" for bit, name in _SHOWN_FLAGS if not any(value & bit for value in members)]
-    return f"flags {', '.join([*sure, *never])}" if sure or never else "with certain flags"
+    return f"flags {', '.join(sure)}" if sure else "with certain flags"
 
 
 def ends_words(addresses: IntervalSet | None, ports: IntervalSet | None) -> str:

@@ -1,4 +1,4 @@
-"""The difference of two rulesets against the traces of single packets under each: opening packets, answers."""
+"""The difference of two rulesets against traces of single packets: opening packets and their answers."""
 
 from __future__ import annotations
 
@@ -148,9 +148,7 @@ def answers(
 ) -> int:
     """Compares the answers to a packet that both rulesets let pass alike; 0 where there are none."""
     try:
-        back = [
-            answer(made, trace, one, HOST, facts=held) for one, trace in zip(sides, traces, strict=True)
-        ]
+        back = [answer(made, trace, one, HOST, facts=held) for one, trace in zip(sides, traces, strict=True)]
     except Undetermined:
         return 0
     if back[0] is None or back[1] is None:
