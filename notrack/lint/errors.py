@@ -78,21 +78,26 @@ def _stateless(view: View) -> Iterator[tuple[Way, PacketSet, Rule | None]]:
     if not view.untracks and not _lets_answers_in(view):
         return
     space = view.model.space
-    syn = space.cube({Field.PROTOCOL: IntervalSet.single(6), Field.FLAGS: IntervalSet.single(2)})
-    packets = ordinary(view.passage(Way.LOCAL_IN).accepted(PacketSet(space, syn)))
+    packets = PacketSet(space, space.cube(_segment(2)))
+    packets = ordinary(view.passage(Way.LOCAL_IN).accepted(packets))
     if packets:
         yield Way.LOCAL_IN, packets, None
 
 
 def _lets_answers_in(view: View) -> bool:
-    """Whether the rules are made to work without states: answers to own connections come in by their ports."""
+    """Whether the rules are made to work without states: answers to own connections come in by port."""
     space = view.model.space
-    answers = {
+    answers = space.cube(_segment(16) | {Field.DESTINATION_PORT: EPHEMERAL})
+    return bool(view.passage(Way.LOCAL_IN).accepted(PacketSet(space, answers)))
+
+
+def _segment(flags: int) -> dict[Field, IntervalSet]:
+    """Whole TCP packets with these flags."""
+    return {
         Field.PROTOCOL: IntervalSet.single(6),
-        Field.FLAGS: IntervalSet.single(16),
-        Field.DESTINATION_PORT: EPHEMERAL,
+        Field.FRAGMENT: IntervalSet.single(Fragment.WHOLE),
+        Field.FLAGS: IntervalSet.single(flags),
     }
-    return bool(view.passage(Way.LOCAL_IN).accepted(PacketSet(space, space.cube(answers))))
 
 
 def _large(view: View, way: Way, packets: PacketSet, asks: Asks) -> PacketSet:
