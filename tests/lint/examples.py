@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from notrack.cli.linted import subject
 from notrack.lint.rule import MARK, Example
 from notrack.lint.subject import Subject
-from notrack.netfilter.host import UNKNOWN_HOST, read_host
-from notrack.ruleset.formats import read_all
+from notrack.netfilter.host import UNKNOWN_HOST, Host, read_host
 from notrack.ruleset.recognition import Format, recognised
 from notrack.text.source import Source
 
@@ -35,7 +35,12 @@ class Case:
     @property
     def subject(self) -> Subject:
         host = UNKNOWN_HOST if self.host is None else read_host(self.host)
-        return Subject(read_all(self.sources), host)
+        return linted(self.sources, host)
+
+
+def linted(sources: Sequence[Source], host: Host) -> Subject:
+    """Some sources as one host, site files among them."""
+    return subject(sources, host, None, lambda name: None)[0]
 
 
 def case(example: Example) -> Case:

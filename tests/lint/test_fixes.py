@@ -19,7 +19,7 @@ from notrack.netfilter.host import UNKNOWN_HOST, read_host
 from notrack.ruleset.formats import read_all
 from notrack.text.diagnostic import Severity
 from notrack.text.source import Source
-from tests.lint.examples import Case, case, files
+from tests.lint.examples import Case, case, files, linted
 
 BAD = [pytest.param(rule, one, id=f"{rule.code}-{one.title}") for rule in collected() for one in rule.bad]
 _COUNTERS = re.compile(r"\[\d+:\d+\]")
@@ -32,7 +32,7 @@ def mended(made: Case, rules: Sequence[Rule], unsafe: bool = True) -> tuple[Fixe
 
 def subject(made: Case, sources: Sequence[Source]) -> Subject:
     host = UNKNOWN_HOST if made.host is None else read_host(made.host)
-    return Subject(read_all(tuple(sources)), host)
+    return linted(sources, host)
 
 
 @pytest.mark.parametrize(("rule", "example"), BAD)
