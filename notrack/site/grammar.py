@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import functools
+import json
 import re
+import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from notrack.resource import resource
+from notrack.site.automaton import Automaton, Parser, Rule
 from notrack.site.syntax import Addresses, Atom, Clause, Part, Statement
 
-_PUNCTUATION = {",": "COMMA", ";": "SEMICOLON", "=": "EQUAL"}
+SOURCE, TABLES = "site.lark", "site.tables.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +23,7 @@ class Grammar:
 
     keywords: Mapping[str, str]
     pattern: re.Pattern[str]
-    start: Callable[[], Any]  # a fresh interactive parser
+    start: Callable[[], Parser]
 
     def words(self, terminals: set[str]) -> set[str]:
         """The spelling of those of the terminals that have just one."""
@@ -29,24 +32,43 @@ class Grammar:
 
 @functools.cache
 def grammar() -> Grammar:
-    """Read the grammar and build its tables (about a tenth of a second, hence once a process)."""
-    from lark import Lark
-    from lark.lexer import PatternStr
+    """The tables that ship with the package; made anew (a fifth of a second) for another grammar."""
+    folder = resource("grammar")
+    text = (folder / SOURCE).read_text(encoding="utf-8")
+    try:
+        data = json.loads((folder / TABLES).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        data = {}
+    if data.get("grammar") != digest(text):
+        from notrack.site.lalr import tables
 
-    text = (resource("grammar") / "site.lark").read_text(encoding="utf-8")
-    parser = Lark(text, parser="lalr", lexer="basic", maybe_placeholders=True, transformer=_Tree())
-    keywords = dict(_PUNCTUATION)
-    patterns = []
-    for terminal in parser.terminals:
-        if isinstance(terminal.pattern, PatternStr):
-            keywords.setdefault(terminal.pattern.value, terminal.name)
-        elif not terminal.name.startswith("__"):
-            patterns.append(f"(?P<{terminal.name}>{terminal.pattern.to_regexp()})")
-    return Grammar(keywords, re.compile("|".join(patterns)), parser.parse_interactive)
+        data = tables(text)
+    rules = tuple(
+        Rule(origin, name, size, tuple(tuple(one) for one in kept), nones, alone, inlined)
+        for origin, name, size, kept, nones, alone, inlined in data["rules"]
+    )
+    automaton = Automaton(tuple(data["states"]), rules, data["first"], data["last"])
+    build = _Tree().build
+    return Grammar(data["keywords"], re.compile(data["pattern"]), lambda: Parser(automaton, build))
+
+
+def digest(text: str) -> int:
+    """What tells one grammar from another."""
+    return zlib.crc32(text.encode())
+
+
+def tables_text(text: str) -> str:
+    """The file of tables for a grammar."""
+    from notrack.site.lalr import tables
+
+    return json.dumps({"grammar": digest(text), **tables(text)}, separators=(",", ":")) + "\n"
 
 
 class _Tree:
     """One method a rule of the grammar; each gets the children and returns a node of the tree."""
+
+    def build(self, name: str, children: list[Any]) -> Any:
+        return getattr(self, name)(children)
 
     def start(self, children: list[Statement]) -> Statement:
         return children[0]

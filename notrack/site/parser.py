@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
+from notrack.site.automaton import Parser, Unexpected
 from notrack.site.faults import Faults
 from notrack.site.grammar import Grammar, grammar
 from notrack.site.lexer import declarations
@@ -21,25 +21,23 @@ def parse(source: Source, faults: Faults) -> Iterator[Statement | Broken]:
 
 
 def _statement(atoms: list[Atom], language: Grammar, faults: Faults) -> Statement | Broken:
-    from lark.exceptions import UnexpectedToken
-
     parser = language.start()
     for i, atom in enumerate(atoms):
         if atom.type == "JUNK":
             return _broken(atoms, i, parser, language, faults)
         try:
             parser.feed_token(atom)
-        except UnexpectedToken:
+        except Unexpected:
             return _broken(atoms, i, parser, language, faults)
     try:
         found: Statement = parser.feed_eof()
-    except UnexpectedToken:
+    except Unexpected:
         return _broken(atoms, len(atoms), parser, language, faults)
     return found
 
 
-def _broken(atoms: list[Atom], at: int, parser: Any, language: Grammar, faults: Faults) -> Broken:
-    expected = {str(name) for name in parser.accepts()}
+def _broken(atoms: list[Atom], at: int, parser: Parser, language: Grammar, faults: Faults) -> Broken:
+    expected = parser.accepts()
     explain(atoms, at, expected, language, faults)
     name = atoms[1] if len(atoms) > 1 and atoms[1].type == "WORD" else None
     return Broken(atoms[0], name, tuple(atoms))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 import pytest
@@ -9,13 +10,14 @@ from lark import Lark
 from lark.lexer import PatternStr
 
 from notrack.resource import resource
+from notrack.site.automaton import Unexpected
 from notrack.site.clauses import ALLOWED
 from notrack.site.faults import Faults
-from notrack.site.grammar import grammar
+from notrack.site.grammar import TABLES, digest, grammar, tables_text
 from notrack.site.lexer import KEYWORDS
 from notrack.site.mistakes.forms import FORMS
 from notrack.site.parser import parse
-from notrack.site.syntax import Statement
+from notrack.site.syntax import Atom, Statement
 from notrack.site.tables.helper_names import HELPERS
 from notrack.site.tables.icmp_names import ICMP_TYPES, NEVER_DECLARED
 from notrack.site.tables.protocol_names import PROTOCOLS
@@ -79,3 +81,22 @@ def test_names_in_tables_can_be_written(table: dict[str, object]) -> None:
 def test_numbers_in_tables_are_in_range() -> None:
     assert all(1 <= port <= 65535 for port in SERVICE_PORTS.values())
     assert all(1 <= number <= 254 for number in PROTOCOLS.values())
+
+
+def test_the_tables_that_ship_are_those_of_the_grammar() -> None:
+    """`python scripts/site_tables.py` writes them anew."""
+    shipped = (resource("grammar") / TABLES).read_text(encoding="utf-8")
+    assert json.loads(shipped)["grammar"] == digest(TEXT)
+    assert shipped == tables_text(TEXT)
+
+
+def test_a_parser_that_refused_a_token_goes_on_as_before() -> None:
+    atoms = [Atom(name, "x", Source("s", "x"), 0) for name in ("SERVICE", "WORD", "TCP", "NUMBER")]
+    parser = grammar().start()
+    for atom in atoms:
+        parser.feed_token(atom)
+    before = parser.accepts()
+    with pytest.raises(Unexpected):
+        parser.feed_token(Atom("EQUAL", "=", Source("s", "="), 0))
+    assert parser.accepts() == before and "$END" in before
+    assert parser.feed_eof().keyword.type == "SERVICE"
