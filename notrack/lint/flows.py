@@ -46,7 +46,7 @@ _OWN = {
 }
 """What a packet of a way says about the host, which nobody may know: its address, the way out."""
 _NOBODY = {Family.IPV4: IntervalSet(((0, 0xFFFFFF),)), Family.IPV6: IntervalSet.single(0)}
-_LOOPBACK = {Family.IPV4: IntervalSet(((0x7F000000, 0x7FFFFFFF),)), Family.IPV6: IntervalSet.single(1)}
+LOOPBACK = {Family.IPV4: IntervalSet(((0x7F000000, 0x7FFFFFFF),)), Family.IPV6: IntervalSet.single(1)}
 _SIDE = {Way.LOCAL_IN: Field.IN, Way.LOCAL_OUT: Field.OUT}
 _FEW = 64  # own addresses that a rule names are meant one by one, a network of them is not
 
@@ -137,7 +137,7 @@ class Flows:
         """Addresses of single hosts at both ends; loopback ones only where packets stay inside."""
         nobody = _NOBODY[self.view.family]
         if way is not Way.LOOPBACK:
-            nobody = nobody | _LOOPBACK[self.view.family]
+            nobody = nobody | LOOPBACK[self.view.family]
         someone = self.view.family.whole - nobody
         one = IntervalSet.of(((AddressType.UNICAST,) * 2, (AddressType.LOCAL,) * 2))
         return {
@@ -162,7 +162,7 @@ class Flows:
         enough; on the way through, an answer that comes in by any interface is.
         """
         back = self.answered(way)
-        loose = self._unsettled(packets, way)
+        loose = self.unsettled(packets, way)
         if loose:
             back = ((back & packets.exists(OF_ONE_PACKET)) - self._to_itself(packets, way)).exists(loose)
         return packets & back
@@ -188,7 +188,8 @@ class Flows:
             rest = rest & PacketSet(self.space, self.space.among(side, self.interfaces))
         return rest
 
-    def _unsettled(self, packets: PacketSet, way: Way) -> tuple[Field, ...]:
+    def unsettled(self, packets: PacketSet, way: Way) -> tuple[Field, ...]:
+        """What packets of a way say about the host that is not known, and so counts with any value."""
         fields = _OWN[way]
         if way in _SIDE:
             known = self.view.host.addresses(self.view.family) is not None

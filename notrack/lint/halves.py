@@ -48,9 +48,9 @@ class Half:
 
 
 HASHED = IntervalSet.of(
-    (port, port) for port in (2152, 3784, 3785, 4784, 4789, 4790, 5555, 6080, 6081, 6635, 6784, 8472)
+    (port, port) for port in (2152, 3784, 3785, 4341, 4784, 4789, 4790, 6080, 6081, 6635, 6784, 8472)
 )
-"""UDP ports to which both ends send, from ports of their own: GTP-U, BFD, VXLAN, FOU, GUE, Geneve, MPLS."""
+"""UDP ports to which both ends send, from ports of their own: GTP-U, BFD, LISP, VXLAN, GUE, Geneve, MPLS."""
 ONE_WAY_PORTS = IntervalSet.of((port, port) for port in (162, 514, 2055, 4739, 6343, 8125, 9995, 9996, 25826))
 """UDP ports that nothing answers from: traps, syslog, flow records, statistics."""
 _HOST_KINDS = (Field.OUT, Field.SOURCE_TYPE, Field.DESTINATION_TYPE, *OF_ONE_PACKET)

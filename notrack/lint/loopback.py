@@ -1,0 +1,158 @@
+"""Connections of the host to itself by lo: which rules leave them half tracked, and where that hurts.
+
+A packet over lo passes OUTPUT first and PREROUTING behind it, both directions of a connection alike. What
+OUTPUT did not untrack has an entry by the time it comes to PREROUTING, and NOTRACK does nothing there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from notrack.lint.bounds import bound
+from notrack.lint.entrances import early_rules
+from notrack.lint.flows import OF_ONE_PACKET, Flows, Leg
+from notrack.lint.shapes import Asks, asking
+from notrack.lint.verdicts import OPENING
+from notrack.lint.view import View
+from notrack.netfilter.translation import LOOPBACK as LOCALHOST
+from notrack.netfilter.ways import Way
+from notrack.packets.fields import TCP_FLAGS, Field, State, interface_value
+from notrack.packets.intervals import IntervalSet
+from notrack.packets.packet_set import PacketSet
+from notrack.ruleset.core import Chain, Hook, Jump, Nat, Notrack, Rule, Table
+
+_LO = IntervalSet.single(interface_value("lo"))
+
+
+@dataclass(frozen=True, slots=True)
+class Inside:
+    """A NOTRACK rule about lo, and packets that show what is wrong.
+
+    `needless`: it stands in PREROUTING and comes too late; `whole`: it names nothing but lo. `hurts`: the
+    packets are stopped as INVALID that would go on if all were untracked.
+    """
+
+    rule: Rule
+    packets: PacketSet
+    needless: bool = False
+    whole: bool = False
+    hurts: bool = False
+
+
+def half_inside(view: View) -> Iterator[Inside]:
+    """The rules that leave the host's connections to itself half tracked, where lo is what they are about or
+    where those connections break."""
+    if not view.untracks or not view.may_track:
+        return
+    flows = view.flows
+    about = [one for leg in flows.at(Hook.OUTPUT) if (one := _about_lo(flows, leg)) is not None]
+    yield from about
+    if not about:
+        yield from _needless(flows)
+        reported = {id(one.leg) for one in view.halves}
+        legs = [leg for leg in flows.at(Hook.OUTPUT) if id(leg) not in reported]
+        yield from _hurt(flows, legs)
+
+
+def _about_lo(flows: Flows, leg: Leg) -> Inside | None:
+    """A rule of OUTPUT that takes nothing but what goes by lo, and the answers to it are tracked."""
+    over = leg.on(Way.LOOPBACK)
+    if not over or leg.on(Way.LOCAL_OUT):
+        return None
+    rest = flows.unpaired(over, Way.LOOPBACK)
+    plain = rest.exists(OF_ONE_PACKET).may()
+    begun = flows.verdicts.accepted(Way.LOOPBACK, plain, *OPENING)
+    rest = rest & (begun | begun.mirror().exists((Field.IN, Field.OUT)))
+    return Inside(leg.rule, rest) if rest else None
+
+
+def _needless(flows: Flows) -> Iterator[Inside]:
+    """The rules of PREROUTING for lo alone, of whose packets OUTPUT untracks none."""
+    view, space = flows.view, flows.space
+    for table in view.ruleset.tables:
+        if view.family not in table.families:
+            continue
+        for chain, rule, bases in early_rules(table):
+            late = all(base.hook is Hook.PREROUTING for base in bases)
+            if not late or not any(isinstance(action, Notrack) for action in rule.actions):
+                continue
+            if not _for_lo(view, table, chain, rule):
+                continue
+            written = view.written(table, (chain.name,), rule).exists((Field.IN, Field.OUT))
+            packets = flows.ground(Way.LOOPBACK) & written & PacketSet(space, space.among(Field.OUT, _LO))
+            if packets and not (packets & flows.untracked(Way.LOOPBACK).may()):
+                yield Inside(rule, packets, needless=True, whole=written.is_full)
+
+
+def _for_lo(view: View, table: Table, chain: Chain, rule: Rule) -> bool:
+    if bound(rule.guard, Field.IN, view.family) == _LO:
+        return True
+    jumps = [
+        one
+        for other in table.chains
+        for one in other.rules
+        if any(isinstance(action, Jump) and action.chain == chain.name for action in one.actions)
+    ]
+    return bool(jumps) and all(bound(one.guard, Field.IN, view.family) == _LO for one in jumps)
+
+
+def _hurt(flows: Flows, legs: list[Leg]) -> Iterator[Inside]:
+    """The first rule that makes TCP connections over lo break: later packets of theirs are INVALID."""
+    for leg in legs:
+        if asking(leg.written) is Asks.EITHER:
+            continue
+        over = leg.on(Way.LOOPBACK) & _between_own(flows)
+        rest = flows.unpaired(over, Way.LOOPBACK).exists(OF_ONE_PACKET).may() if over else over
+        asked = _turned(rest) & flows.ground(Way.LOOPBACK)
+        if not asked:
+            continue
+        verdicts, way = flows.verdicts, Way.LOOPBACK
+        for states in ((State.NEW,), (State.ESTABLISHED,), (State.UNTRACKED,)):
+            asked = asked & verdicts.accepted(way, asked, *states)
+        asked = asked - verdicts.accepted(way, asked, State.INVALID)
+        answers = _turned(asked.exists(OF_ONE_PACKET)) & flows.ground(way)
+        if asked and answers and verdicts.accepted(way, answers, State.UNTRACKED):
+            yield Inside(leg.rule, asked, hurts=True)
+            return
+
+
+def _between_own(flows: Flows) -> PacketSet:
+    """TCP packets (ACKs) between addresses that are the host's for certain."""
+    family, space = flows.view.family, flows.space
+    own = IntervalSet.single(LOCALHOST[family]) | (flows.view.host.addresses(family) or IntervalSet())
+    cube = {
+        Field.SOURCE: own,
+        Field.DESTINATION: own,
+        Field.PROTOCOL: IntervalSet.single(6),
+        Field.FLAGS: IntervalSet.single(TCP_FLAGS["ack"]),
+        Field.OUT: _LO,
+    }
+    return PacketSet(space, space.cube(cube))
+
+
+def _turned(packets: PacketSet) -> PacketSet:
+    """The packets of the other direction, which leave by lo as well."""
+    space = packets.space
+    turned = packets.mirror().exists((Field.IN, Field.OUT))
+    ack = {
+        Field.OUT: _LO,
+        Field.IN: IntervalSet.single(0),
+        Field.FLAGS: IntervalSet.single(TCP_FLAGS["ack"]),
+        Field.PROTOCOL: IntervalSet.single(6),
+    }
+    return turned & PacketSet(space, space.cube(ack))
+
+
+def translates_output(view: View) -> bool:
+    """Whether anything translates what the host itself sends."""
+    return any(
+        isinstance(action, Nat)
+        for table in view.ruleset.tables
+        if view.family in table.families
+        for chain in table.chains
+        if chain.base is not None and chain.base.hook is Hook.OUTPUT
+        for name in (chain, *(one for one in table.chains if one.base is None))
+        for rule in name.rules
+        for action in rule.actions
+    )
