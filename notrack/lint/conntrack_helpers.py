@@ -1,0 +1,137 @@
+"""Protocols that open further connections, and what shows that a host relies on the helper of one."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from notrack.lint.bounds import bound, rules_of
+from notrack.lint.exposure import EPHEMERAL
+from notrack.lint.subject import Subject
+from notrack.lint.view import View
+from notrack.netfilter.guards import guard_set
+from notrack.netfilter.ways import Way
+from notrack.packets.fields import TCP_FLAGS, Field, Fragment, State
+from notrack.packets.intervals import IntervalSet
+from notrack.packets.packet_set import PacketSet
+from notrack.ruleset.core import ConnectionSet, Fact, Rule, Template, Verdict
+from notrack.text.source import Span
+
+_TCP, _UDP = 6, 17
+CONTROL: dict[str, tuple[tuple[int, int], ...]] = {
+    "ftp": ((_TCP, 21),),
+    "tftp": ((_UDP, 69),),
+    "sip": ((_UDP, 5060), (_TCP, 5060)),
+    "irc": ((_TCP, 6667),),
+    "pptp": ((_TCP, 1723),),
+    "h323": ((_TCP, 1720), (_UDP, 1719)),
+    "amanda": ((_UDP, 10080),),
+    "sane": ((_TCP, 6566),),
+    "netbios-ns": ((_UDP, 137),),
+}
+"""The protocol and port of each helper's control connection (`nf_conntrack_*` of the kernel)."""
+_ALIASES = {"netbios_ns": "netbios-ns", "RAS": "h323", "Q.931": "h323"}
+_RULE = re.compile(r"--helper\s+[\"']?([\w.-]+)")
+_TYPE = re.compile(r"type\s+\"?([\w.-]+)\"?\s+protocol")
+_MODULE = re.compile(r"^[^#\n]*\b(?:nf|ip)_conntrack_([a-z0-9_]+)\b", re.MULTILINE)
+_PASSIVE = 10  # so many ports in a row, open to whoever comes, are taken for a passive range
+
+
+@dataclass(frozen=True, slots=True)
+class Reliance:
+    """What shows that a helper is wanted. `packets`: those that a rule gives to it, of a rule that says so;
+    `sure`: it is said by name. `span`: where."""
+
+    name: str
+    span: Span | None
+    packets: PacketSet | None = None
+    sure: bool = True
+
+
+def control(view: View, name: str) -> PacketSet:
+    """The packets to the control port of a helper's protocol."""
+    space = view.model.space
+    whole = IntervalSet.single(Fragment.WHOLE)
+    cubes = [
+        space.cube(
+            {
+                Field.PROTOCOL: IntervalSet.single(protocol),
+                Field.DESTINATION_PORT: IntervalSet.single(port),
+                Field.FRAGMENT: whole,
+                Field.SOURCE_PORT: EPHEMERAL,
+            }
+        )
+        for protocol, port in CONTROL[name]
+    ]
+    return PacketSet(space, space.first(cubes))
+
+
+def reliances(subject: Subject, view: View) -> Iterator[Reliance]:
+    """Every helper that is given, matched, defined or loaded by name; FTP also where RELATED is let in and
+    no passive range is open."""
+    for rule in rules_of(view.ruleset, view.family):
+        yield from _named(view, rule)
+    for table in view.ruleset.tables:
+        if view.family in table.families:
+            for keeper in table.keepers:
+                span = keeper.origin.span
+                if span is not None and (found := _TYPE.search(span.text)) and (name := _known(found[1])):
+                    yield Reliance(name, span)
+    for document in subject.documents:
+        for found in _MODULE.finditer(document.source.text):
+            if name := _known(found[1]):
+                yield Reliance(name, document.source.span(found.start(1), found.end(1)))
+    related = next(
+        (rule for rule in rules_of(view.ruleset, view.family) if _lets_related_in(view, rule)), None
+    )
+    if related is not None:
+        yield Reliance("ftp", related.origin.span, sure=False)
+
+
+def _named(view: View, rule: Rule) -> Iterator[Reliance]:
+    for action in rule.actions:
+        if isinstance(action, Template) and (found := _RULE.search(action.what)):
+            if name := _known(found[1]):
+                space = view.model.space
+                asks = space.among(Field.SOURCE_PORT, EPHEMERAL)
+                given = PacketSet(space, space.meet(guard_set(space, rule.guard), asks))
+                given = given.exists((Field.STATE,))
+                yield Reliance(name, rule.origin.span, given)
+        elif isinstance(action, ConnectionSet) and action.what.startswith("ct helper set"):
+            return  # the object that it names tells the type
+    for literal in rule.guard:
+        if isinstance(literal, Fact) and (found := _RULE.search(literal.name)) and (name := _known(found[1])):
+            yield Reliance(name, rule.origin.span)
+
+
+def _known(name: str) -> str | None:
+    """The helper of a name; `ftp-2121` is ftp, as in lists of ports."""
+    plain = _ALIASES.get(name, name)
+    return next((one for one in (plain, plain.partition("-")[0]) if one in CONTROL), None)
+
+
+def _lets_related_in(view: View, rule: Rule) -> bool:
+    """Whether a rule accepts TCP that is RELATED, and not just whatever the state is."""
+    if rule.actions[-1:] != (Verdict.ACCEPT,):
+        return False
+    left = bound(rule.guard, Field.STATE, view.family)
+    tcp = _TCP in bound(rule.guard, Field.PROTOCOL, view.family)
+    return tcp and State.RELATED in left and left.size() < len(State)
+
+
+def has_passive_range(view: View, way: Way) -> bool:
+    """Whether new connections to a range of high ports are let through, helper or not."""
+    space = view.model.space
+    opening = {
+        Field.PROTOCOL: IntervalSet.single(_TCP),
+        Field.FLAGS: IntervalSet.single(TCP_FLAGS["syn"]),
+        Field.FRAGMENT: IntervalSet.single(Fragment.WHOLE),
+        Field.DESTINATION_PORT: IntervalSet(((1024, 65535),)),
+        Field.STATE: IntervalSet.of(((State.NEW, State.NEW), (State.UNTRACKED, State.UNTRACKED))),
+        Field.SOURCE_PORT: EPHEMERAL,
+    }
+    passage = view.passage(way)
+    accepted = passage.accepted(PacketSet(space, space.cube(opening)))
+    ports = accepted.project(Field.DESTINATION_PORT) if accepted else IntervalSet()
+    return any(high - low + 1 >= _PASSIVE for low, high in ports)
