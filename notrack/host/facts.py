@@ -5,13 +5,17 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Iterator
+from itertools import pairwise
 
 from notrack.host.system import System
 from notrack.netfilter.host import Configured, Host, HostInterface
+from notrack.netfilter.routes import Route
 from notrack.packets.intervals import IntervalSet
 
 _SYSCTL = "/proc/sys/net"
 _LINK = re.compile(r"^\d+: ([^:@\s]+)")
+_PLAIN_RULE = re.compile(r"\d+:\s+from all lookup (local|main|default)")
+_DROPPING = ("blackhole", "unreachable", "prohibit", "throw")
 _ADDRESS = re.compile(r"^\d+: (\S+)\s+inet6? (\S+)")  # before a `peer` it stands without a prefix
 
 # Who translates addresses beside the rules of the host's owner, by what it leaves behind.
@@ -35,6 +39,7 @@ def facts(system: System) -> Host:
     interfaces = _interfaces(system)
     return Host(
         interfaces=interfaces,
+        routes=_routes(system),
         forwards_ipv4=_forwards(system, "ipv4"),
         forwards_ipv6=_forwards(system, "ipv6"),
         ephemeral=_ephemeral(system),
@@ -73,6 +78,36 @@ def _addresses(text: str) -> Iterator[tuple[str, Configured]]:
             yield name.partition("@")[0], ipaddress.ip_interface(address)
         except ValueError:
             continue
+
+
+def _routes(system: System) -> tuple[Route, ...] | None:
+    """The main table, where no rule of policy routing stands beside the kernel's own."""
+    found: list[Route] = []
+    for family, everywhere in (("-4", "0.0.0.0/0"), ("-6", "::/0")):
+        rules = system.run(("ip", family, "rule", "show"))
+        table = system.run(("ip", "-o", family, "route", "show"))
+        plain = all(_PLAIN_RULE.fullmatch(line.strip()) for line in rules.out.splitlines())
+        if rules.status or table.status or not plain:
+            return None
+        for line in table.out.splitlines():
+            read = _read_route(line, everywhere)
+            if read is None:
+                return None
+            found += read
+    return tuple(found)
+
+
+def _read_route(line: str, everywhere: str) -> list[Route] | None:
+    """A route, once for each device of it; one that drops what takes it has no device."""
+    words = line.split()
+    dropping = bool(words) and words[0] in _DROPPING
+    target = words[dropping] if len(words) > dropping else ""
+    try:
+        network = ipaddress.ip_network(everywhere if target == "default" else target)
+    except ValueError:
+        return None
+    devices = [] if dropping else [after for word, after in pairwise(words) if word == "dev"]
+    return [Route(network, name) for name in dict.fromkeys(devices)] or [Route(network, "")]
 
 
 def _forwards(system: System, family: str) -> bool | None:

@@ -9,21 +9,40 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from notrack.netfilter.effects import NONE, Effects, Track, Unsure, behind, mark_bits
+from notrack.netfilter.effects import (
+    NONE,
+    UNKNOWN_ZONES,
+    Effects,
+    Shift,
+    Track,
+    Unsure,
+    behind,
+    mark_bits,
+)
 from notrack.netfilter.fragments import misread
 from notrack.netfilter.guards import answered, guard_set
 from notrack.netfilter.host import Host
-from notrack.netfilter.translation import nat_choices, nat_effects, unchanging, without_status
+from notrack.netfilter.translation import (
+    LEAVES,
+    LOOPBACK_NETWORK,
+    nat_choices,
+    nat_effects,
+    strays,
+    unchanging,
+    without_status,
+)
 from notrack.packets import questions
 from notrack.packets.diagram import EMPTY, FULL, allow_frames
-from notrack.packets.fields import MIRROR, Field, State
+from notrack.packets.fields import MIRROR, NO_DIRECTION, Field, State
 from notrack.packets.intervals import IntervalSet
 from notrack.packets.space import Space
 from notrack.ruleset.core import (
     Action,
+    Base,
     Chain,
+    ChainType,
     Guard,
     Hook,
     Jump,
@@ -32,6 +51,7 @@ from notrack.ruleset.core import (
     Rule,
     SetField,
     SetMark,
+    ShiftField,
     Table,
     Template,
     Unknown,
@@ -182,7 +202,8 @@ class Chains:
     """Compiles the chains of one table, each once, for one hook's circumstances.
 
     `answers`: as functions of a packet, of what becomes of its answer (every guard with its ends exchanged).
-    `fragments`: later ones come here, nothing has put them together.
+    `fragments`: later ones come here, nothing has put them together. `late_zones`: a packet may look NEW and
+    have no entry; nat chains are asked about it, and translate nothing.
     """
 
     def __init__(
@@ -194,9 +215,11 @@ class Chains:
         *,
         answers: bool = False,
         fragments: bool = False,
+        late_zones: bool = False,
     ) -> None:
         self.answers = answers
         self.fragments = fragments
+        self.late_zones = late_zones
         self.algebra = algebra
         self.space = algebra.space
         self.table = table
@@ -216,12 +239,12 @@ class Chains:
 
     def _settled(self, chain: Chain) -> Function:
         assert chain.base is not None
-        policy = _VERDICTS[chain.base.policy]
+        base, policy = chain.base, _VERDICTS[chain.base.policy]
 
         def settled(old: Outcome) -> Outcome:
             end = policy if old.end in (End.ON, End.RETURN) else old.end
             if end is End.ACCEPT:
-                return Outcome(End.ON, old.effects)
+                return Outcome(End.ON, base_effects(old.effects, base, answers=self.answers))
             return Outcome(end, old.effects, self.hook)
 
         return self.algebra.ended(self._rules(chain), settled)
@@ -280,7 +303,7 @@ class Chains:
             return self._template(action)
         if isinstance(action, SetMark):
             return algebra.constant(Outcome(End.ON, mark_effects(action)))
-        if isinstance(action, SetField):
+        if isinstance(action, SetField | ShiftField):
             return algebra.constant(Outcome(End.ON, self._facing(field_effects(action))))
         if isinstance(action, Nat):
             return self._translation(action)
@@ -291,6 +314,9 @@ class Chains:
     def _translation(self, nat: Nat) -> Function:
         family, algebra = self.space.family, self.algebra
         parts: list[Function] = []
+        if self.late_zones:
+            bare = self.space.among(Field.CT_DIRECTION, NO_DIRECTION)
+            parts.append(algebra.constant(Outcome(End.ACCEPT), bare))
         for side, interface, effects in nat_choices(nat, self.host, family, self.hook):
             seen = MIRROR[side] if self.answers else side
             parts += self._translated(effects, self.space.among(seen, interface))
@@ -307,6 +333,10 @@ class Chains:
             already = space.cube({field: IntervalSet.single(value) for field, value in facing.items()})
             kept = Outcome(End.ACCEPT, self._facing(without_status(effects)))
             made.append(algebra.constant(kept, space.meet(where, already)))
+        if strays(effects, space.family):
+            source = Field.DESTINATION if self.answers else Field.SOURCE
+            lost = space.minus(space.among(source, LOOPBACK_NETWORK), space.free(LEAVES))
+            made.append(algebra.constant(Outcome(End.DROP), space.meet(where, lost)))
         made.append(algebra.constant(Outcome(End.ACCEPT, self._facing(effects)), where))
         return made
 
@@ -322,13 +352,22 @@ class Chains:
     def _template(self, action: Template) -> Function:
         states = [State.INVALID, State.UNTRACKED] if action.overrides else [State.INVALID]
         bare = self.space.among(Field.STATE, IntervalSet.of((state, state) for state in states))
-        return self.algebra.constant(Outcome(End.ON, Effects(Track.TEMPLATE, action.what)), bare)
+        return self.algebra.constant(Outcome(End.ON, template_effects(action)), bare)
 
     def _unknown(self, action: Unknown) -> Function:
         ends, accepts = (self.space.free(name) for name in unknown_facts(action))
         accept = self.algebra.constant(Outcome(End.ACCEPT), self.space.meet(ends, accepts))
         drop = self.algebra.constant(Outcome(End.DROP), self.space.minus(ends, accepts))
         return self.algebra.compose(accept, drop)
+
+
+def base_effects(effects: Effects, base: Base, *, answers: bool = False) -> Effects:
+    """What a base chain of type route did: a new destination makes the kernel look for a new way out."""
+    target = Field.SOURCE if answers else Field.DESTINATION
+    moved = any(field is target for field, _ in effects.fields)
+    if moved and base.kind is ChainType.ROUTE and base.hook is Hook.OUTPUT:
+        return replace(effects, rerouted=True)
+    return effects
 
 
 def unknown_facts(action: Unknown) -> tuple[str, str]:
@@ -340,6 +379,16 @@ def mark_effects(action: SetMark) -> Effects:
     return Effects(marks=((action.field, mark_bits(action)),))
 
 
-def field_effects(action: SetField) -> Effects:
-    value = action.value if action.value is not None else Unsure(action.what)
-    return Effects(fields=((action.field, value),))
+def field_effects(action: SetField | ShiftField) -> Effects:
+    """A TTL that nobody knows is taken to be one with which a packet is still forwarded."""
+    if isinstance(action, ShiftField):
+        return Effects(fields=((action.field, Shift(action.by, action.low, action.high)),))
+    unknown = Unsure(action.what, _FORWARDED_TTL if action.field is Field.TTL else None)
+    return Effects(fields=((action.field, action.value if action.value is not None else unknown),))
+
+
+def template_effects(action: Template) -> Effects:
+    return Effects(Track.TEMPLATE, action.what, UNKNOWN_ZONES if action.zones is None else action.zones)
+
+
+_FORWARDED_TTL = IntervalSet(((2, 255),))

@@ -6,22 +6,24 @@ from collections.abc import Callable, Mapping
 
 from notrack.packets.address import Family
 from notrack.packets.diagram import EMPTY, FULL
-from notrack.packets.fields import MIRROR, Field, State, domain, icmp_answer, presence
+from notrack.packets.fields import MIRROR, NO_DIRECTION, Field, State, domain, icmp_answer, presence
 from notrack.packets.intervals import IntervalSet
 from notrack.packets.space import Space
 from notrack.ruleset.core import Among, Fact, Guard, Literal, Masked, Never, OneOf
 
 Truth = Callable[[str], bool]
 _WITH_ENTRY = IntervalSet(((State.NEW, State.RELATED),))
+_DIRECTIONS = IntervalSet(((0, NO_DIRECTION - 1),))
 
 
 def _needed(field: Field, family: Family) -> dict[Field, IntervalSet]:
     """What a packet must be for a match on the field to hold at all.
 
-    A direction is one of an entry, which INVALID and UNTRACKED packets have not (and none has in `raw`).
+    A direction and a mark of the connection are those of an entry, which INVALID and UNTRACKED packets have
+    not (and none has in `raw`), nor those that only look NEW.
     """
-    if field is Field.CT_DIRECTION:
-        return {Field.STATE: _WITH_ENTRY}
+    if field in (Field.CT_DIRECTION, Field.CT_MARK):
+        return {Field.STATE: _WITH_ENTRY, Field.CT_DIRECTION: _DIRECTIONS}
     return presence(field, family)
 
 
@@ -95,7 +97,8 @@ def _literal_set(space: Space, literal: Literal) -> int:
         return space.complement(inside) if literal.negated else inside
     if isinstance(literal, Masked):
         inside = space.masked(literal.field, literal.mask, literal.value)
-        return space.complement(inside) if literal.negated else inside
+        there = space.cube(_needed(literal.field, space.family))
+        return space.meet(there, space.complement(inside) if literal.negated else inside)
     if isinstance(literal, Fact):
         inside = space.free(literal.name)
         return space.complement(inside) if literal.negated else inside
@@ -125,7 +128,9 @@ def _holds(literal: Literal, values: Mapping[Field, int], family: Family, truth:
             (values[literal.field] in literal.values) != literal.negated
         )
     if isinstance(literal, Masked):
-        return (values[literal.field] & literal.mask == literal.value) != literal.negated
+        return _there(literal.field, values, family) and (
+            (values[literal.field] & literal.mask == literal.value) != literal.negated
+        )
     if isinstance(literal, Fact):
         return truth(literal.name) != literal.negated
     if isinstance(literal, Never):

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from notrack.netfilter.routes import Route
 from notrack.packets.address import AddressSet, Family, address_text
 from notrack.packets.intervals import IntervalSet
 from notrack.text.diagnostic import Diagnostic, Rejected, Severity
@@ -31,6 +32,7 @@ class Host:
     """Facts about a host that its rules do not hold.
 
     - `interfaces`: all of them, with their addresses;
+    - `routes`: all by which packets leave, where addresses alone decide that (no routing by policy);
     - `forwards_ipv4`, `forwards_ipv6`: whether packets for others are forwarded;
     - `ephemeral`: the ports that the host's own connections start from (`ip_local_port_range`);
     - `tcp_loose`: whether the first packet seen of a TCP flow may be an ACK (`nf_conntrack_tcp_loose`);
@@ -40,6 +42,7 @@ class Host:
     """
 
     interfaces: tuple[HostInterface, ...] | None = None
+    routes: tuple[Route, ...] | None = None
     forwards_ipv4: bool | None = None
     forwards_ipv6: bool | None = None
     ephemeral: IntervalSet | None = None
@@ -94,6 +97,7 @@ def host_json(host: Host) -> str:
     facts = {
         "schema_version": SCHEMA_VERSION,
         "interfaces": None if interfaces is None else listed,
+        "routes": None if host.routes is None else [[str(at.network), at.interface] for at in host.routes],
         "forwards_ipv4": host.forwards_ipv4,
         "forwards_ipv6": host.forwards_ipv6,
         "ephemeral": ports,
@@ -155,6 +159,12 @@ def _interfaces(value: object) -> tuple[HostInterface, ...]:
     return tuple(made)
 
 
+def _routes(value: object) -> tuple[Route, ...]:
+    if not isinstance(value, list):
+        raise TypeError
+    return tuple(Route(ipaddress.ip_network(_word(network)), _word(name)) for network, name in value)
+
+
 def _ports(value: object) -> IntervalSet:
     if not isinstance(value, list):
         raise TypeError
@@ -172,6 +182,7 @@ def _words(value: object) -> tuple[str, ...]:
 
 _READERS: dict[str, Callable[[Any], Any]] = {
     "interfaces": _interfaces,
+    "routes": _routes,
     "forwards_ipv4": _flag,
     "forwards_ipv6": _flag,
     "ephemeral": _ports,
@@ -181,6 +192,7 @@ _READERS: dict[str, Callable[[Any], Any]] = {
 }
 _SHAPES = {
     "interfaces": 'a list like [{"name": "eth0", "addresses": ["198.51.100.1/24"]}]',
+    "routes": 'a list of networks with their interfaces like [["0.0.0.0/0", "eth0"]]',
     "ephemeral": "a list of ranges of ports like [[32768, 60999]]",
     "translators": 'a list of names like ["docker"]',
     **dict.fromkeys(

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 
 from notrack.netfilter import tracking, ways
 from notrack.netfilter.chains import NOTHING, Algebra, Chains, End, Function, Outcome
-from notrack.netfilter.effects import NONE, Effects, Track, behind
+from notrack.netfilter.effects import NONE, ONE_HOP, TRACKED_ANEW, Effects, Track, Unsure, behind
 from notrack.netfilter.host import UNKNOWN_HOST, Host
+from notrack.netfilter.translation import rerouted
 from notrack.netfilter.ways import STAGES, Mounted, Stage, Way
 from notrack.packets import questions
 from notrack.packets.address import Family
@@ -20,7 +21,7 @@ from notrack.packets.packet import Packet
 from notrack.packets.packet_set import PacketSet
 from notrack.packets.space import Space
 from notrack.packets.witness import leaf as reached_leaf
-from notrack.ruleset.core import Hook, Ruleset
+from notrack.ruleset.core import Hook, Ruleset, Template
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +155,11 @@ class Model:
         """Whether fragments are put together before the first rule (of priority above -400)."""
         return self.tracks or any(tracking.reassemblers(self.ruleset, self.family))
 
+    @cached_property
+    def sees_fragments(self) -> bool:
+        """Whether any rule sees a packet in fragments."""
+        return not self.reassembles or bool(ways.raw(self.ruleset, self.family))
+
     def first_packets(self) -> PacketSet:
         """All packets, each with the state that it has when no flow is known.
 
@@ -171,7 +177,19 @@ class Model:
 
     def arrives(self, way: Way) -> int:
         """The packets that, as they are when routed, take the way."""
-        return self._facing(ways.arrives(self.space, way))
+        taken = ways.arrives(self.space, way)
+        if way is Way.FORWARD and self._set_before_routing:
+            taken = self.space.meet(taken, ways.forwardable(self.space))
+        return self._facing(taken)
+
+    @cached_property
+    def _set_before_routing(self) -> bool:
+        """Whether rules may change what else routing looks at; if not, packets have it as they come."""
+        return bool(ways.observed(self.ruleset, self.family)[1] & {Field.TTL, Field.PACKET_TYPE})
+
+    @cached_property
+    def _hops_count(self) -> bool:
+        return ways.hops_count(self.ruleset, self.family)
 
     def _facing(self, diagram: int) -> int:
         return self.space.mirror(diagram) if self.answers else diagram
@@ -194,20 +212,66 @@ class Model:
         return self._fates[key]
 
     def _fate(self, way: Way, wire: Effects) -> Function:
-        space, late = self.space, self.algebra
+        late, stages = self.algebra, STAGES[way]
+        at = next(i for i, stage in enumerate(stages) if stage.routed_behind) + 1
+        early = self._early(way, wire)
+        function = self._routed(late.compose(early, self._stage(stages[at - 1], way, wire)), way)
+        if way is not Way.LOOPBACK:
+            return late.compose(function, late.compose_all([self._stage(one, way) for one in stages[at:]]))
+        for stage in stages[at:]:
+            function = late.compose(function, self._stage(stage, way))
+            if stage.tracked_behind:
+                function = self._tracked_anew(function)
+        return function
+
+    def _early(self, way: Way, wire: Effects = NONE) -> Function:
+        """What happens before connection tracking, which takes templates off."""
         function = NOTHING
         for stage in STAGES[way]:
-            seen = wire if stage.hook not in _BEHIND_ROUTING and not stage.again else NONE
-            function = late.compose(function, self._stage(stage, way, seen))
-            if stage.hook in (Hook.PREROUTING, Hook.OUTPUT) and not stage.early and not stage.again:
-                elsewhere = space.complement(self.arrives(way))
-                function = late.compose(function, late.constant(Outcome(End.ELSEWHERE), elsewhere))
-        return function
+            if not stage.early or stage.again:
+                break
+            function = self.algebra.compose(function, self._stage(stage, way, wire))
+        function = self._assigned(function, {Field.STATE: State.INVALID})
+        return self.algebra.ended(function, lambda old: replace(old, effects=old.effects.as_entry()))
+
+    def _routed(self, function: Function, way: Way) -> Function:
+        """What routing adds: some packets do not take the way, others lose a hop or get another way out."""
+        late = self.algebra
+        elsewhere = late.constant(Outcome(End.ELSEWHERE), self.space.complement(self.arrives(way)))
+        function = late.compose(function, elsewhere)
+        if way is Way.FORWARD and self._hops_count:
+            return late.compose(function, late.constant(Outcome(End.ON, ONE_HOP)))
+        if not any(late.outcome(leaf).effects.rerouted for leaf in function.changing):
+            return function
+        return late.ended(function, lambda old: replace(old, effects=self.behind_routing(old.effects, way)))
+
+    def behind_routing(self, effects: Effects, way: Way) -> Effects:
+        """The effects with those of routing."""
+        if way is Way.FORWARD and self._hops_count:
+            return effects.then(ONE_HOP)
+        if way is not Way.LOCAL_OUT or not effects.rerouted:
+            return effects
+        if self.answers:
+            return rerouted(effects.mirrored(), self.host, self.family).mirrored()
+        return rerouted(effects, self.host, self.family)
+
+    def _tracked_anew(self, function: Function) -> Function:
+        """What got its zone behind tracking is tracked in it where it comes in again by loopback, translation
+        included, of which nothing is said here: it may be dropped, and its state is not known.
+        """
+        late, space = self.algebra, self.space
+        late_zone = [leaf for leaf in function.changing if late.outcome(leaf).effects.track is Track.TEMPLATE]
+        if not late_zone:
+            return function
+        drop = late.constant(Outcome(End.DROP, hook=Hook.PREROUTING), space.free(TRACKED_ANEW)).diagram
+        where = late.where(function.diagram, frozenset(late_zone))
+        dropped = space.meet(where, drop)
+        known = late.ended(function, lambda old: replace(old, effects=old.effects.tracked_anew()))
+        return Function(space.join(dropped, known.diagram), known.changing)
 
     def untracked(self, way: Way) -> int:
         """The packets that rules take out of tracking before it; any state is that of every other."""
-        early = [self._stage(stage, way) for stage in STAGES[way] if stage.early and not stage.again]
-        function = self.algebra.compose_all(early)
+        function = self._early(way)
         leaves = questions.leaves(self.space, function.diagram)
         marked = frozenset(
             leaf for leaf in leaves if self.algebra.outcome(leaf).effects.track is Track.UNTRACKED
@@ -219,7 +283,9 @@ class Model:
         space = self.space
         states = tracking.possible_states(space) if self.tracks else space.among(Field.STATE, State.UNTRACKED)
         parts = [ways.takers(space, self.host, way), states]
-        if self.reassembles or way in (Way.LOCAL_OUT, Way.LOOPBACK):
+        if way is Way.FORWARD and not self._set_before_routing:
+            parts.append(ways.forwardable(space))
+        if not self.sees_fragments or way in (Way.LOCAL_OUT, Way.LOOPBACK):
             parts.append(tracking.whole_packets(space))
         return self._facing(space.all_of(parts))
 
@@ -249,47 +315,77 @@ class Model:
         )
 
     def _stage(self, stage: Stage, way: Way, wire: Effects = NONE) -> Function:
-        early = stage.early and not stage.again
+        """All base chains of a stage. The state that early ones see is left to `_early`."""
         algebra = self.algebra
         before, nat, later = ways.in_order(ways.mounted(self.ruleset, stage, self.family))
         row = [self._base(item, stage, wire) for item in before]
         row.append(self._translation(nat, stage, algebra))
         row += [self._base(item, stage, wire) for item in later]
         function = algebra.compose_all(row)
-        function = self._assigned(algebra, function, self.seen_at(stage, way))
-        if early:
-            function = self.algebra.ended(function, lambda old: replace(old, effects=old.effects.as_entry()))
+        if function.diagram == EMPTY:
+            return NOTHING
+        seen = self.seen_at(stage, way)
+        if stage.early and not stage.again:
+            del seen[Field.STATE]
+        function = self._assigned(function, seen)
         return self._defragmented(function) if self.splits_fragments(stage) else function
 
     def _base(self, item: Mounted, stage: Stage, wire: Effects) -> Function:
         function = self.chains(item, stage).base(item.chain)
-        if wire == NONE or item.priority >= ways.TRANSLATION_PRIORITY:
+        sees = item.device
+        if sees is not None:
+            function = self.algebra.within(self.passing(sees), function)
+        on_wire = stage.hook is Hook.INGRESS or item.priority < ways.TRANSLATION_PRIORITY
+        if wire == NONE or not on_wire:
             return function
         return Function(behind(self.space, function.diagram, wire), function.changing)
 
-    def seen_at(self, stage: Stage, way: Way) -> dict[Field, int]:
+    def passing(self, sees: tuple[Field, int | None, str]) -> int:
+        """The packets that pass a chain of one device."""
+        side, device, fact = sees
+        space = self.space
+        maybe = space.free(fact)
+        if device is None:
+            return maybe
+        field = MIRROR[side] if self.answers else side
+        sure = space.among(field, device)
+        by_lo = space.among(field, ways.LOOPBACK_INTERFACE)
+        return sure if device == ways.LOOPBACK_INTERFACE else space.join(sure, space.minus(maybe, by_lo))
+
+    def seen_at(self, stage: Stage, way: Way) -> dict[Field, int | Unsure]:
         """Fields that the rules of a stage see otherwise than the packet of the whole way has them.
 
         Before connection tracking, and without it, no packet has an entry: its state is INVALID.
         """
         seen = ways.seen_at(stage, way)
-        fixed = {MIRROR.get(field, field) if self.answers else field: value for field, value in seen.items()}
+        fixed: dict[Field, int | Unsure] = {
+            MIRROR.get(field, field) if self.answers else field: value for field, value in seen.items()
+        }
         if not self.tracks or (stage.early and not stage.again):
             fixed[Field.STATE] = State.INVALID
         return fixed
 
     def splits_fragments(self, stage: Stage) -> bool:
-        """Whether a stage sees whole packets where the one before saw fragments (INPUT of IPv4)."""
-        return stage.hook is Hook.INPUT and self.family is Family.IPV4 and not self.reassembles
+        """Whether a stage sees whole packets where one before saw fragments."""
+        if self.reassembles:
+            return self.sees_fragments and not stage.raw
+        return stage.hook is Hook.INPUT and self.family is Family.IPV4
 
-    def _assigned(self, algebra: Algebra, function: Function, fixed: dict[Field, int]) -> Function:
-        levels = {self.space.levels[field][0]: value for field, value in fixed.items()}
-        return Function(questions.assign(self.space, function.diagram, levels), function.changing)
+    def assigned(self, diagram: int, fixed: Mapping[Field, int | Unsure]) -> int:
+        """What is left of a diagram where fields are seen with other values."""
+        levels = {
+            self.space.levels[field][0]: value for field, value in fixed.items() if isinstance(value, int)
+        }
+        unsure = tuple((field, value) for field, value in fixed.items() if isinstance(value, Unsure))
+        return behind(self.space, questions.assign(self.space, diagram, levels), Effects(fields=unsure))
+
+    def _assigned(self, function: Function, fixed: Mapping[Field, int | Unsure]) -> Function:
+        return Function(self.assigned(function.diagram, fixed), function.changing)
 
     def _defragmented(self, function: Function) -> Function:
         """The function for fragments: the first stands for the whole packet, later ones are part of it."""
         headed = self.space.complement(self.space.among(Field.FRAGMENT, Fragment.LATER))
-        whole = self._assigned(self.algebra, function, {Field.FRAGMENT: Fragment.WHOLE})
+        whole = self._assigned(function, {Field.FRAGMENT: Fragment.WHOLE})
         return self.algebra.within(headed, whole)
 
     def chains(self, item: Mounted, stage: Stage) -> Chains:
@@ -302,9 +398,21 @@ class Model:
                 stage.hook,
                 self.host,
                 answers=self.answers,
-                fragments=not self.reassembles,
+                fragments=self.sees_fragments,
+                late_zones=self.late_zones,
             )
         return self._chains[key]
+
+    @cached_property
+    def late_zones(self) -> bool:
+        """Whether a rule may give a zone to a packet behind connection tracking."""
+        return any(
+            isinstance(action, Template) and action.overrides
+            for table in self.ruleset.tables
+            for chain in table.chains
+            for rule in chain.rules
+            for action in rule.actions
+        )
 
     def _translation(self, items: Iterable[Mounted], stage: Stage, algebra: Algebra) -> Function:
         """The nat chains of a hook: asked for first packets of tracked flows alone, and no further after one

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from notrack.netfilter.effects import Change, Effects, Unsure
+from notrack.netfilter.effects import Change, Effects, Shift, Unsure
 from notrack.netfilter.host import Host, address_types, group_addresses
+from notrack.netfilter.routes import ways_out
 from notrack.packets.address import Family
-from notrack.packets.fields import AddressType, Field, interface_value
+from notrack.packets.fields import NO_INTERFACE, AddressType, Field, domain, interface_value
 from notrack.packets.intervals import IntervalSet
 from notrack.packets.packet_set import PacketSet
 from notrack.ruleset.core import Hook, Nat, NatKind
 
 LOOPBACK = {Family.IPV4: 0x7F000001, Family.IPV6: 1}
+LOOPBACK_NETWORK = IntervalSet(((0x7F000000, 0x7FFFFFFF),))
+LEAVES = "route_localnet is set: what comes from 127.0.0.0/8 may leave"
+_LO = interface_value("lo")
+_INTERFACES = domain(Field.OUT, Family.IPV4).whole - IntervalSet.of(((NO_INTERFACE,) * 2, (_LO,) * 2))
 _SOURCE = (Field.SOURCE, Field.SOURCE_PORT, Field.SOURCE_TYPE)
 _OF_ONE_PACKET = (
     Field.STATE, Field.CT_DIRECTION, Field.IN, Field.MAC, Field.PACKET_TYPE, Field.LENGTH, Field.TTL,
@@ -65,8 +70,28 @@ def nat_effects(nat: Nat, host: Host, family: Family, hook: Hook) -> Effects:
         changes[kind] = _kind(nat, addresses, host, family, name)
     if nat.ports is not None:
         changes[port] = _choice(f"port of {name}", nat.ports)
-    fields = tuple(sorted(changes.items(), key=lambda item: _ORDER[item[0]]))
-    return Effects(fields=fields, source_nat=nat if source else None, destination_nat=None if source else nat)
+    return Effects(
+        rerouted=hook is Hook.OUTPUT and not source and addresses is not None,
+        fields=tuple(sorted(changes.items(), key=lambda item: _ORDER[item[0]])),
+        source_nat=nat if source else None,
+        destination_nat=None if source else nat,
+    )
+
+
+def rerouted(effects: Effects, host: Host, family: Family) -> Effects:
+    """The effects with the way out to the new destination, as far as the host's routes tell."""
+    target = dict(effects.fields).get(Field.DESTINATION)
+    among = IntervalSet.single(target) if isinstance(target, int) else getattr(target, "among", None)
+    found = ways_out(host.routes, among, family) if among is not None else None
+    nat = effects.destination_nat
+    name = f"way out to the destination of {nat.text or nat.kind.value}" if nat else "way out"
+    return effects.then(Effects(fields=((Field.OUT, _choice(name, found or _INTERFACES)),)))
+
+
+def strays(effects: Effects, family: Family) -> bool:
+    """Whether the kernel drops the packet that is rerouted so if it comes from 127.0.0.0/8."""
+    here = dict(effects.fields).get(Field.DESTINATION_TYPE) == AddressType.LOCAL
+    return effects.rerouted and family is Family.IPV4 and not here
 
 
 def unchanging(effects: Effects) -> dict[Field, int] | None:
@@ -83,7 +108,8 @@ def unchanging(effects: Effects) -> dict[Field, int] | None:
 
 def without_status(effects: Effects) -> Effects:
     """A translation's effects on a packet that it does not change."""
-    return replace(effects, fields=tuple(item for item in effects.fields if item[0] not in _MARKS))
+    kept = tuple(item for item in effects.fields if item[0] not in _MARKS)
+    return replace(effects, fields=kept, rerouted=False)
 
 
 _MARKS = (Field.CT_SNAT, Field.CT_DNAT)
@@ -117,7 +143,7 @@ def answers_on_wire(packets: PacketSet, effects: Effects) -> PacketSet:
     space = packets.space
     image = space.exists(packets.diagram, [*(name for name, _ in effects.fields), *_OF_ONE_PACKET])
     for name, change in effects.fields:
-        if name in (Field.CT_SNAT, Field.CT_DNAT):
+        if name in (Field.CT_SNAT, Field.CT_DNAT) or isinstance(change, Shift):
             continue
         values = IntervalSet.single(change) if isinstance(change, int) else change.among
         if values is not None:

@@ -6,12 +6,12 @@ from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 
 from notrack.netfilter import ways
-from notrack.netfilter.chains import Algebra, Chains, End, Function
-from notrack.netfilter.effects import NONE, Effects, Track, behind
+from notrack.netfilter.chains import Algebra, Chains, End, Function, base_effects
+from notrack.netfilter.effects import NONE, TRACKED_ANEW, Effects, Track, behind
 from notrack.netfilter.model import Model
 from notrack.netfilter.ways import STAGES, Mounted, Stage, Way
 from notrack.packets import questions
-from notrack.packets.diagram import EMPTY
+from notrack.packets.diagram import EMPTY, FULL
 from notrack.packets.fields import Field, Fragment, State
 from notrack.packets.packet_set import PacketSet
 from notrack.packets.space import Space
@@ -79,18 +79,30 @@ class _Run:
         if model.splits_fragments(stage):
             later = space.among(Field.FRAGMENT, Fragment.LATER)
             live, passing = view.split(live, space.complement(later))
-            view.fixed[space.levels[Field.FRAGMENT][0]] = Fragment.WHOLE
+            view.fixed[Field.FRAGMENT] = Fragment.WHOLE
         before, nat, after = ways.in_order(ways.mounted(model.ruleset, stage, model.family))
         for item in before:
             live = yield from self.base(item, view, live)
         live = yield from self.translation(nat, view, live)
         for item in after:
             live = yield from self.base(item, view, live)
-        if stage.early and not stage.again:
-            live = _merged([(effects.as_entry(), diagram) for effects, diagram in live.items()], space)
-        elif stage.hook in (Hook.PREROUTING, Hook.OUTPUT) and not stage.again:
-            live, _ = view.split(live, model.arrives(self.way))
-        return _merged([*live.items(), *passing.items()], space)
+        if stage.tracked_behind:
+            live = self.tracked(stage, live)
+        live = _merged([*live.items(), *passing.items()], space)
+        if stage.routed_behind:
+            live, _ = _View(model, stage, self.way).split(live, model.arrives(self.way))
+            live = _merged([(model.behind_routing(e, self.way), d) for e, d in live.items()], space)
+        return live
+
+    def tracked(self, stage: Stage, live: Live) -> Live:
+        """What goes on behind connection tracking."""
+        space = self.model.space
+        if not stage.again:
+            return _merged([(effects.as_entry(), diagram) for effects, diagram in live.items()], space)
+        kept = space.complement(space.free(TRACKED_ANEW)) if self.model.late_zones else FULL
+        late = {effects: kept if effects.track is Track.TEMPLATE else FULL for effects in live}
+        groups = [(one.tracked_anew(), space.meet(diagram, late[one])) for one, diagram in live.items()]
+        return _merged(groups, space)
 
     def translation(self, items: list[Mounted], view: _View, live: Live) -> Generator[Visit, None, Live]:
         """The nat chains: for first packets of tracked flows that none of them has translated yet."""
@@ -112,12 +124,17 @@ class _Run:
     def base(self, item: Mounted, view: _View, live: Live) -> Generator[Visit, None, Live]:
         assert item.chain.base is not None
         chains = self.model.chains(item, view.stage)
+        base = item.chain.base
+        passing: Live = {}
+        if item.device is not None:
+            live, passing = view.split(live, self.model.passing(item.device))
         call = _Call(chains, item, view, (item.chain.name,))
         back, accepted = yield from call.chain(item.chain, live)
         groups = list(accepted.items())
-        if item.chain.base.policy is Verdict.ACCEPT:
+        if base.policy is Verdict.ACCEPT:
             groups += back.items()
-        return _merged(groups, self.model.space)
+        done = [(base_effects(effects, base, answers=self.model.answers), live) for effects, live in groups]
+        return _merged([*done, *passing.items()], self.model.space)
 
 
 class _View:
@@ -125,15 +142,14 @@ class _View:
 
     def __init__(self, model: Model, stage: Stage, way: Way) -> None:
         self.stage = stage
+        self.model = model
         self.algebra: Algebra = model.algebra
         self.space = model.space
-        seen = model.seen_at(stage, way)
-        self.fixed = {self.space.levels[name][0]: value for name, value in seen.items()}
+        self.fixed = model.seen_at(stage, way)
 
     def original(self, diagram: int, effects: Effects) -> int:
         """A set of packets as rules see them, as packets when they came in."""
-        moved = behind(self.space, diagram, effects)
-        return questions.assign(self.space, moved, self.fixed)
+        return self.model.assigned(behind(self.space, diagram, effects), self.fixed)
 
     def split(self, live: Live, seen: int) -> tuple[Live, Live]:
         """The packets that rules see inside a set, and the others."""
@@ -150,7 +166,7 @@ class _View:
         groups: dict[End, list[tuple[Effects, int]]] = {}
         for effects, diagram in live.items():
             after = self.algebra.after(effects, function)
-            fixed = questions.assign(self.space, after.diagram, self.fixed)
+            fixed = self.model.assigned(after.diagram, self.fixed)
             for leaf in sorted(questions.leaves(self.space, fixed), reverse=True):
                 outcome = self.algebra.outcome(leaf)
                 here = self.space.meet(self.algebra.where(fixed, frozenset((leaf,))), diagram)

@@ -6,16 +6,42 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from notrack.netfilter import tracking, ways
-from notrack.netfilter.chains import End, field_effects, mark_effects, unknown_facts
-from notrack.netfilter.effects import NONE, Effects, Track, Unsure, UnsureBit, changed
+from notrack.netfilter.chains import (
+    End,
+    base_effects,
+    field_effects,
+    mark_effects,
+    template_effects,
+    unknown_facts,
+)
+from notrack.netfilter.effects import (
+    NONE,
+    ONE_HOP,
+    TRACKED_ANEW,
+    Change,
+    Effects,
+    Track,
+    Unsure,
+    UnsureBit,
+    changed,
+)
 from notrack.netfilter.fragments import misread
 from notrack.netfilter.guards import holds
 from notrack.netfilter.host import UNKNOWN_HOST, Host, address_types, group_addresses
-from notrack.netfilter.translation import nat_choices, nat_effects, unchanging, without_status
+from notrack.netfilter.translation import (
+    LEAVES,
+    LOOPBACK_NETWORK,
+    nat_choices,
+    nat_effects,
+    rerouted,
+    strays,
+    unchanging,
+    without_status,
+)
 from notrack.netfilter.ways import STAGES, Mounted, Stage, Way
 from notrack.packets.address import Family
 from notrack.packets.diagram import allow_frames
-from notrack.packets.fields import NO_INTERFACE, AddressType, Field, Fragment, PacketType, State
+from notrack.packets.fields import NO_DIRECTION, NO_INTERFACE, AddressType, Field, Fragment, PacketType, State
 from notrack.packets.packet import Packet
 from notrack.ruleset.core import (
     Action,
@@ -24,15 +50,20 @@ from notrack.ruleset.core import (
     Jump,
     Nat,
     Notrack,
+    Origin,
     Rule,
     Ruleset,
     SetField,
     SetMark,
+    ShiftField,
     Table,
     Template,
     Unknown,
     Verdict,
 )
+
+ROUTING = "routing"
+"""The name of the table that stands for what the kernel itself drops when it routes."""
 
 
 class Undetermined(Exception):
@@ -67,6 +98,11 @@ class Trace:
     values: Mapping[Field, int]
     assumed: tuple[tuple[str, bool], ...] = ()
 
+    @property
+    def ended_by_routing(self) -> bool:
+        """Whether no rule ended it: the kernel does not forward such packets. To sets they go no such way."""
+        return bool(self.steps) and self.steps[-1].table.name == ROUTING
+
 
 @dataclass(slots=True)
 class _Walk:
@@ -78,6 +114,7 @@ class _Walk:
     values: dict[Field, int]
     facts: Mapping[str, bool]
     default: bool
+    whole: bool = False  # fragments are put together
     effects: Effects = NONE
     steps: list[Step] = field(default_factory=list)
     assumed: dict[str, bool] = field(default_factory=dict)
@@ -102,13 +139,26 @@ class _Walk:
 
     def base(self, item: Mounted, hook: Hook) -> End:
         """What a base chain does with the packet: ON, or the end of its way."""
-        assert item.chain.base is not None
+        base = item.chain.base
+        assert base is not None
+        before, self.effects = self.effects, NONE
         end = self.chain(item.table, item.chain, hook)
+        self.effects = before.then(base_effects(self.effects, base))
         if end in (End.ON, End.RETURN):
-            policy = item.chain.base.policy
+            policy = base.policy
             self.steps.append(Step(hook, item.table, item.chain, None, f"policy {policy.value}"))
             end = End.ON if policy is Verdict.ACCEPT else End.DROP
         return End.ON if end is End.ACCEPT else end
+
+    def passes(self, item: Mounted) -> bool:
+        """Whether the packet comes to a chain that hangs on one device."""
+        if item.device is None:
+            return True
+        side, device, fact = item.device
+        if device is not None and self.values[side] == device:
+            return True
+        lo = ways.LOOPBACK_INTERFACE
+        return not (device == lo or (device is not None and self.values[side] == lo)) and self.truth(fact)
 
     def chain(self, table: Table, chain: Chain, hook: Hook) -> End:
         if chain.name in self.inside:
@@ -157,12 +207,11 @@ class _Walk:
         if isinstance(action, SetMark):
             self.add(mark_effects(action))
             return f"{action.field.value} {self.values[action.field]:#x}", End.ON
-        if isinstance(action, SetField):
+        if isinstance(action, SetField | ShiftField):
             self.add(field_effects(action))
             return f"{action.field.value} {self.values[action.field]}", End.ON
         if isinstance(action, Nat):
-            self.add(self.translation(action, hook))
-            return action.text or action.kind.value, End.ACCEPT
+            return self.translated(action, hook)
         if isinstance(action, Unknown):
             ends, accepts = unknown_facts(action)
             if not self.truth(ends):
@@ -180,12 +229,19 @@ class _Walk:
             end = End.RETURN if action.goto else End.ON
         return f"{word} {action.chain}", end
 
-    def translation(self, nat: Nat, hook: Hook) -> Effects:
+    def translated(self, nat: Nat, hook: Hook) -> tuple[str, End]:
+        text = nat.text or nat.kind.value
+        if self.values[Field.CT_DIRECTION] == NO_DIRECTION:
+            return f"{text} without effect", End.ACCEPT
         effects = self.chosen(nat, hook)
         same = unchanging(effects)
         if same is not None and all(self.values[field] == value for field, value in same.items()):
-            return without_status(effects)
-        return effects
+            effects = without_status(effects)
+        loop = self.values[Field.SOURCE] in LOOPBACK_NETWORK
+        if strays(effects, self.family) and loop and not self.truth(LEAVES):
+            return f"{text}: no way out for what comes from loopback", End.DROP
+        self.add(effects)
+        return text, End.ACCEPT
 
     def chosen(self, nat: Nat, hook: Hook) -> Effects:
         for side, interface, effects in nat_choices(nat, self.host, self.family, hook):
@@ -197,7 +253,7 @@ class _Walk:
         states = (State.INVALID, State.UNTRACKED) if action.overrides else (State.INVALID,)
         if self.values[Field.STATE] not in states:
             return f"{action.what} without effect"
-        self.add(Effects(Track.TEMPLATE, action.what))
+        self.add(template_effects(action))
         return action.what
 
 
@@ -223,10 +279,11 @@ def walk(
         values[Field.OUT] = ways.LOOPBACK_INTERFACE
     settle_kinds(values, packet, host, way)
     tracks = bool(host.tracking_elsewhere) or any(True for _ in tracking.keepers(ruleset, family))
-    whole = tracks or way not in (Way.LOCAL_IN, Way.FORWARD)
-    if whole or any(True for _ in tracking.reassemblers(ruleset, family)):
+    own = way not in (Way.LOCAL_IN, Way.FORWARD)
+    whole = own or tracks or any(True for _ in tracking.reassemblers(ruleset, family))
+    if whole and (own or not ways.raw(ruleset, family)):
         values[Field.FRAGMENT] = Fragment.WHOLE
-    journey = _Walk(ruleset, host, family, tracks, way, values, facts or {}, default)
+    journey = _Walk(ruleset, host, family, tracks, way, values, facts or {}, default, whole=whole)
     state = packet.state
     if state is None:
         state = tracking.first_state(values, family, host.tcp_loose is not False)
@@ -249,28 +306,77 @@ def _travel(journey: _Walk, state: State) -> tuple[End, Hook | None]:
     while (at := at + 1) < len(STAGES[journey.way]):
         stage = STAGES[journey.way][at]
         journey.early = stage.early and not stage.again
-        for name, value in ({Field.IN: original[Field.IN], Field.OUT: original[Field.OUT]}).items():
-            journey.values[name] = value
-        journey.values |= ways.seen_at(stage, journey.way)
-        if stage.hook is Hook.INPUT and journey.family is Family.IPV4:
-            if journey.values[Field.FRAGMENT] == Fragment.LATER:
-                continue  # it goes on as a part of the packet that the first fragment stands for
-            journey.values[Field.FRAGMENT] = Fragment.WHOLE
-        end = _stage(journey, stage)
+        if not _put_together(journey, stage):  # it goes on as a part of what the first fragment stands for
+            end = _route(journey, original) if stage.hook is Hook.PREROUTING else End.ON
+            return end, stage.hook if end is not End.ON else None
+        end = _seen(journey, stage, original)
         if end is not End.ON:
             return end, stage.hook
-        if journey.early and journey.tracks:
-            if journey.effects.track is not Track.UNTRACKED:
-                journey.values[Field.STATE] = state
-            journey.effects = journey.effects.as_entry()
-        if stage.hook in (Hook.PREROUTING, Hook.OUTPUT) and not stage.early and not stage.again:
-            _route(journey)
+        if stage.tracked_behind:
+            end = _tracked(journey, stage, state, original)
+        elif stage.routed_behind:
+            end = _route(journey, original)
+        if end is not End.ON:
+            return end, stage.hook
     return End.ON, None
+
+
+def _put_together(journey: _Walk, stage: Stage) -> bool:
+    """Makes a fragment whole where that happens; False for a later one."""
+    here = stage.hook is Hook.INPUT and journey.family is Family.IPV4
+    if here or (journey.whole and not stage.raw):
+        if journey.values[Field.FRAGMENT] == Fragment.LATER:
+            return False
+        journey.values[Field.FRAGMENT] = Fragment.WHOLE
+    return True
+
+
+def _seen(journey: _Walk, stage: Stage, original: Mapping[Field, int]) -> End:
+    """The chains of a stage, and what they see; what they alone see otherwise is put back behind them."""
+    for name in (Field.IN, Field.OUT):
+        journey.values[name] = original[name]
+    seen = ways.seen_at(stage, journey.way)
+    kept = dict(journey.values)
+    if not any(True for _ in _in_order(journey, stage)):
+        return End.ON
+    for name, value in seen.items():
+        journey.values[name] = _value(journey, value)
+    end = _stage(journey, stage)
+    if stage.hook is Hook.EGRESS:
+        journey.values |= {name: kept[name] for name in (Field.MAC, Field.LENGTH)}
+    return end
+
+
+def _value(journey: _Walk, change: Change) -> int:
+    if isinstance(change, int):
+        return change
+    assert isinstance(change, Unsure)
+    journey.assumed.setdefault(change.name, False)
+    return change.among.least() if change.among else 0
+
+
+def _tracked(journey: _Walk, stage: Stage, state: State, original: Mapping[Field, int]) -> End:
+    """Connection tracking, where templates have done their work."""
+    if stage.again:
+        if journey.effects.track is Track.TEMPLATE:
+            if journey.truth(TRACKED_ANEW):
+                return End.DROP
+            journey.effects = journey.effects.tracked_anew()
+            journey.values[Field.CT_DIRECTION] = original[Field.CT_DIRECTION]
+            journey.values[Field.STATE] = _value(journey, dict(journey.effects.fields)[Field.STATE])
+        return End.ON
+    if journey.tracks and journey.effects.track is not Track.UNTRACKED:
+        journey.values[Field.STATE] = state
+        journey.values[Field.CT_DIRECTION] = original[Field.CT_DIRECTION]
+    journey.effects = journey.effects.as_entry()
+    return End.ON
 
 
 def _stage(journey: _Walk, stage: Stage) -> End:
     translated = False
     for item in _in_order(journey, stage):
+        if not journey.passes(item):
+            continue
         if item.translates:
             new = journey.values[Field.STATE] == State.NEW
             if not journey.tracks or not new or stage.again or translated:
@@ -289,24 +395,57 @@ def _in_order(journey: _Walk, stage: Stage) -> Iterator[Mounted]:
         yield from part
 
 
-def _route(journey: _Walk) -> None:
-    """Whether the packet, translated or not, still goes the way that was said."""
+def _route(journey: _Walk, original: dict[Field, int]) -> End:
+    """Whether the packet, translated or not, still goes the way that was said; what changes by the way.
+
+    DROP and REJECT: the kernel forwards no such packet.
+    """
     kind = AddressType(journey.values[Field.DESTINATION_TYPE])
-    if kind in ways.ROUTED[journey.way]:
-        return
-    if journey.way is Way.LOCAL_OUT and kind is AddressType.LOCAL:
-        journey.way = Way.LOOPBACK  # translated to the host itself; the hooks so far are the same
-        return
-    if journey.way is Way.FORWARD and kind is AddressType.LOCAL and journey.effects.destination_nat:
-        journey.way = Way.LOCAL_IN
-        return
-    hint = {
-        Way.LOCAL_IN: "after its translation the packet is for somebody else: say the way out, `out IF`",
-        Way.FORWARD: "the packet is for the host itself: leave `out` away, or say `to host`",
-        Way.LOCAL_OUT: "the packet does not leave the host: say `out lo`",
-        Way.LOOPBACK: "the packet leaves the host: say the way out, `out IF`",
-    }
-    raise Undetermined(hint[journey.way])
+    moved = journey.effects.rerouted or journey.effects.destination_nat is not None
+    if kind not in ways.ROUTED[journey.way]:
+        known = moved or journey.way is Way.LOCAL_OUT
+        other = _OTHER_WAYS.get((journey.way, kind)) if known else None
+        if other is None:
+            raise Undetermined(_HINTS[journey.way])
+        journey.way = other
+    if journey.way is Way.FORWARD:
+        if journey.values[Field.PACKET_TYPE] != PacketType.HOST:
+            return _unforwarded(journey, Verdict.DROP, "came in a frame for a group: not forwarded")
+        if journey.values[Field.TTL] not in ways.LIVING_TTL:
+            return _unforwarded(journey, Verdict.REJECT, "its TTL is used up: not forwarded")
+        if ways.hops_count(journey.ruleset, journey.family):
+            journey.add(ONE_HOP)
+        else:
+            journey.values[Field.TTL] -= 1
+    elif journey.way is Way.LOCAL_OUT and journey.effects.rerouted:
+        before = journey.effects
+        journey.effects = rerouted(before, journey.host, journey.family)
+        change = dict(journey.effects.fields)[Field.OUT]
+        original[Field.OUT] = _value(journey, change)
+    return End.ON
+
+
+_OTHER_WAYS = {
+    (Way.LOCAL_OUT, AddressType.LOCAL): Way.LOOPBACK,  # the hooks so far are the same
+    (Way.LOOPBACK, AddressType.UNICAST): Way.LOCAL_OUT,
+    (Way.FORWARD, AddressType.LOCAL): Way.LOCAL_IN,
+}
+"""The way of a packet with a new destination of some kind."""
+_HINTS = {
+    Way.LOCAL_IN: "after its translation the packet is for somebody else: say the way out, `out IF`",
+    Way.FORWARD: "the packet is for the host itself: leave `out` away, or say `to host`",
+    Way.LOCAL_OUT: "the packet does not leave the host: say `out lo`",
+    Way.LOOPBACK: "the packet leaves the host: say the way out, `out IF`",
+}
+
+
+def _unforwarded(journey: _Walk, verdict: Verdict, why: str) -> End:
+    """What routing itself does with a packet, as a step that people can read."""
+    rule = Rule((), (verdict,), Origin(text=why))
+    chain = Chain("forwarding", (rule,))
+    table = Table(ROUTING, frozenset((journey.family,)), (chain,))
+    journey.steps.append(Step(Hook.PREROUTING, table, chain, rule, verdict.value))
+    return End(verdict.value)
 
 
 def way_of(packet: Packet, host: Host) -> Way:
@@ -352,7 +491,8 @@ def settle_kinds(values: dict[Field, int], packet: Packet, host: Host, way: Way)
     kind = target or (AddressType.LOCAL if here else AddressType.UNICAST)
     values[Field.DESTINATION_TYPE] = kind
     frames = {AddressType.MULTICAST: PacketType.MULTICAST, AddressType.BROADCAST: PacketType.BROADCAST}
-    values[Field.PACKET_TYPE] = PacketType.HOST if ours else frames.get(kind, PacketType.HOST)
+    if packet.packet_type is None:
+        values[Field.PACKET_TYPE] = PacketType.HOST if ours else frames.get(kind, PacketType.HOST)
     if ours:
         values[Field.IN] = NO_INTERFACE
 

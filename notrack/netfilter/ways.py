@@ -5,10 +5,13 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass
 
+from notrack.netfilter.effects import Unsure
+from notrack.netfilter.guards import fields_of
 from notrack.netfilter.host import Host, address_types, group_addresses
 from notrack.packets.address import Family
 from notrack.packets.diagram import EMPTY
 from notrack.packets.fields import (
+    NO_DIRECTION,
     NO_INTERFACE,
     NO_MAC,
     AddressType,
@@ -19,7 +22,17 @@ from notrack.packets.fields import (
 )
 from notrack.packets.intervals import IntervalSet
 from notrack.packets.space import Space
-from notrack.ruleset.core import CONNTRACK_PRIORITY, Chain, ChainType, Hook, Ruleset, Table
+from notrack.ruleset.core import (
+    CONNTRACK_PRIORITY,
+    DEFRAGMENTATION_PRIORITY,
+    Chain,
+    ChainType,
+    Hook,
+    Ruleset,
+    SetField,
+    ShiftField,
+    Table,
+)
 
 LOOPBACK_INTERFACE = interface_value("lo")
 
@@ -37,31 +50,41 @@ class Way(enum.Enum):
 class Stage:
     """One hook on a way. `early`: what runs before connection tracking there.
 
-    `again`: a loopback packet's second passage, which carries what was decided on the first.
+    `raw`: what runs before fragments are put together. `again`: a loopback packet's second passage, which
+    carries what was decided on the first.
     """
 
     hook: Hook
     early: bool = False
     again: bool = False
+    raw: bool = False
+
+    @property
+    def tracked_behind(self) -> bool:
+        """Whether connection tracking follows."""
+        return self.early and not self.raw
+
+    @property
+    def routed_behind(self) -> bool:
+        """Whether the packet is routed behind it, translated or not."""
+        return self.hook in (Hook.PREROUTING, Hook.OUTPUT) and not self.early and not self.again
 
 
+def _received(*, again: bool = False) -> tuple[Stage, ...]:
+    return (
+        Stage(Hook.INGRESS, early=True, again=again, raw=True),
+        Stage(Hook.PREROUTING, early=True, again=again, raw=True),
+        Stage(Hook.PREROUTING, early=True, again=again),
+        Stage(Hook.PREROUTING, again=again),
+    )
+
+
+_SENT = (Stage(Hook.OUTPUT, early=True), Stage(Hook.OUTPUT), Stage(Hook.POSTROUTING), Stage(Hook.EGRESS))
 STAGES: dict[Way, tuple[Stage, ...]] = {
-    Way.LOCAL_IN: (Stage(Hook.PREROUTING, early=True), Stage(Hook.PREROUTING), Stage(Hook.INPUT)),
-    Way.FORWARD: (
-        Stage(Hook.PREROUTING, early=True),
-        Stage(Hook.PREROUTING),
-        Stage(Hook.FORWARD),
-        Stage(Hook.POSTROUTING),
-    ),
-    Way.LOCAL_OUT: (Stage(Hook.OUTPUT, early=True), Stage(Hook.OUTPUT), Stage(Hook.POSTROUTING)),
-    Way.LOOPBACK: (
-        Stage(Hook.OUTPUT, early=True),
-        Stage(Hook.OUTPUT),
-        Stage(Hook.POSTROUTING),
-        Stage(Hook.PREROUTING, early=True, again=True),
-        Stage(Hook.PREROUTING, again=True),
-        Stage(Hook.INPUT, again=True),
-    ),
+    Way.LOCAL_IN: (*_received(), Stage(Hook.INPUT)),
+    Way.FORWARD: (*_received(), Stage(Hook.FORWARD), Stage(Hook.POSTROUTING), Stage(Hook.EGRESS)),
+    Way.LOCAL_OUT: _SENT,
+    Way.LOOPBACK: (*_SENT, *_received(again=True), Stage(Hook.INPUT, again=True)),
 }
 ROUTED = {
     Way.LOCAL_IN: (AddressType.LOCAL, AddressType.BROADCAST, AddressType.MULTICAST),
@@ -70,9 +93,14 @@ ROUTED = {
     Way.LOOPBACK: (AddressType.LOCAL,),
 }
 """The kinds of destinations, as they are when routed, that take each way."""
+LIVING_TTL = IntervalSet(((2, 255),))
+"""The TTL with which packets are forwarded (`ip_forward`, `ip6_forward`)."""
+FRAMES = IntervalSet(((PacketType.HOST, PacketType.MULTICAST),))
+"""The frames that are not dropped on arrival: not those for other hosts."""
+DIRECTIONS = IntervalSet(((0, NO_DIRECTION - 1),))
 TRANSLATION_PRIORITY = -100
-"""Where the kernel translates destinations at PREROUTING and OUTPUT, and the answers of translated sources."""
-_NAT_PRIORITY = {
+"""Where the kernel translates destinations at PREROUTING and OUTPUT, and answers of translated sources."""
+NAT_PRIORITY = {
     Hook.PREROUTING: TRANSLATION_PRIORITY,
     Hook.OUTPUT: TRANSLATION_PRIORITY,
     Hook.INPUT: 100,
@@ -92,6 +120,19 @@ class Mounted:
     def translates(self) -> bool:
         return self.chain.base is not None and self.chain.base.kind is ChainType.NAT
 
+    @property
+    def device(self) -> tuple[Field, int | None, str] | None:
+        """Of a chain of one device: the field that names the device, its value there, and the fact that what
+        other interfaces carry passes the chain too, as on a bridge or a VLAN. None where every packet passes.
+        """
+        base = self.chain.base
+        if base is None or base.hook not in (Hook.INGRESS, Hook.EGRESS):
+            return None
+        side, word = (Field.IN, "comes in") if base.hook is Hook.INGRESS else (Field.OUT, "leaves")
+        if base.device is None:
+            return side, None, f"chain {self.chain.name} of {self.table.name} sees the packet"
+        return side, interface_value(base.device), f"what {word} by another interface passes {base.device}"
+
 
 def mounted(ruleset: Ruleset, stage: Stage, family: Family) -> list[Mounted]:
     """The base chains of a stage in the order in which they run; of equal priority the last made runs first.
@@ -107,13 +148,38 @@ def mounted(ruleset: Ruleset, stage: Stage, family: Family) -> list[Mounted]:
             base = chain.base
             if base is None or base.hook is not stage.hook:
                 continue
-            nat = base.kind is ChainType.NAT and stage.hook in _NAT_PRIORITY
-            at = _NAT_PRIORITY[stage.hook] if nat else base.priority
+            nat = base.kind is ChainType.NAT and stage.hook in NAT_PRIORITY
+            at = NAT_PRIORITY[stage.hook] if nat else base.priority
             tracks = stage.hook in (Hook.PREROUTING, Hook.OUTPUT)
             if tracks and (at < CONNTRACK_PRIORITY) != stage.early:
                 continue
+            if stage.hook is Hook.PREROUTING and (at < DEFRAGMENTATION_PRIORITY) != stage.raw:
+                continue
             found.append((at, base.priority if nat else 0, -len(found), Mounted(table, chain, at)))
     return [item[3] for item in sorted(found, key=lambda item: item[:3])]
+
+
+def observed(ruleset: Ruleset, family: Family) -> tuple[frozenset[Field], frozenset[Field]]:
+    """The header fields that rules ask for, and those that they set."""
+    asked: set[Field] = set()
+    set_: set[Field] = set()
+    for table in ruleset.tables:
+        for chain in table.chains if family in table.families else ():
+            for rule in chain.rules:
+                asked |= fields_of(rule.guard)
+                set_ |= {action.field for action in rule.actions if isinstance(action, SetField | ShiftField)}
+    return frozenset(asked), frozenset(set_)
+
+
+def hops_count(ruleset: Ruleset, family: Family) -> bool:
+    """Whether a rule asks for a TTL or sets one; if none does, no effect tells that forwarding takes one."""
+    return any(Field.TTL in fields for fields in observed(ruleset, family))
+
+
+def raw(ruleset: Ruleset, family: Family) -> list[Mounted]:
+    """The base chains that see packets before fragments are put together."""
+    stages = [stage for stage in STAGES[Way.LOCAL_IN] if stage.raw]
+    return [item for stage in stages for item in mounted(ruleset, stage, family)]
 
 
 def in_order(items: list[Mounted]) -> tuple[list[Mounted], list[Mounted], list[Mounted]]:
@@ -128,21 +194,26 @@ def in_order(items: list[Mounted]) -> tuple[list[Mounted], list[Mounted], list[M
     )
 
 
-def seen_at(stage: Stage, way: Way) -> dict[Field, int]:
+def seen_at(stage: Stage, way: Way) -> dict[Field, int | Unsure]:
     """Fields that rules of a stage see otherwise than the packet of the whole way has them.
 
-    PREROUTING and INPUT know no way out, only the first three hooks after arrival know a MAC address; the
-    second passage of a loopback packet comes in by lo.
+    Up to INPUT no way out is known, only the first hooks after arrival know a MAC address; the second passage
+    of a loopback packet comes in by lo. EGRESS sees a frame: its length, and the link address of the device.
     """
-    fixed: dict[Field, int] = {}
-    if stage.hook in (Hook.PREROUTING, Hook.INPUT):
+    fixed: dict[Field, int | Unsure] = {}
+    if stage.hook in (Hook.INGRESS, Hook.PREROUTING, Hook.INPUT):
         fixed[Field.OUT] = NO_INTERFACE
         if way is Way.LOOPBACK:
             fixed[Field.IN] = LOOPBACK_INTERFACE
-    if stage.hook is Hook.POSTROUTING:
+    elif stage.hook in (Hook.POSTROUTING, Hook.EGRESS):
         fixed[Field.MAC] = NO_MAC
         if way is Way.LOOPBACK:
             fixed[Field.OUT] = LOOPBACK_INTERFACE  # for those too that OUTPUT translated to the host itself
+    if stage.hook is Hook.EGRESS:
+        fixed[Field.IN] = NO_INTERFACE
+        fixed[Field.LENGTH] = Unsure("length of the frame that leaves")
+        if way is not Way.LOOPBACK:
+            fixed[Field.MAC] = Unsure("link address of the way out", IntervalSet(((0, NO_MAC - 1),)))
     return fixed
 
 
@@ -160,7 +231,7 @@ def takers(space: Space, host: Host, way: Way) -> int:
     own = IntervalSet.single(AddressType.LOCAL)
     cube: dict[Field, IntervalSet] = {}
     if way in (Way.LOCAL_IN, Way.FORWARD):
-        cube = {Field.IN: real, Field.OUT: none if way is Way.LOCAL_IN else real}
+        cube = {Field.IN: real, Field.OUT: none if way is Way.LOCAL_IN else real, Field.PACKET_TYPE: FRAMES}
         sources = space.first(
             [
                 space.among(Field.SOURCE_TYPE, outside),
@@ -168,24 +239,21 @@ def takers(space: Space, host: Host, way: Way) -> int:
             ]
         )
     else:
-        cube = {Field.IN: none, Field.OUT: real if way is Way.LOCAL_OUT else real | lo}
+        cube = {Field.IN: none, Field.OUT: real | lo}
         cube |= {
             Field.MAC: IntervalSet.single(NO_MAC),
             Field.PACKET_TYPE: IntervalSet.single(PacketType.HOST),
         }
         zero = space.among(Field.SOURCE, 0)
         sources = space.join(space.among(Field.SOURCE_TYPE, own), zero)
+    cube[Field.CT_DIRECTION] = DIRECTIONS
     parts = [
         space.cube(cube),
         sources,
         kinds(space, host, Field.SOURCE),
         kinds(space, host, Field.DESTINATION),
     ]
-    if way in (Way.LOCAL_IN, Way.FORWARD):
-        parts.append(_link_kinds(space))
-    if way is Way.LOCAL_OUT:
-        parts.append(space.complement(space.among(Field.DESTINATION_TYPE, own)))
-    if way is Way.LOOPBACK:  # by lo, or to elsewhere until OUTPUT translates it to the host itself
+    if way in (Way.LOCAL_OUT, Way.LOOPBACK):  # to the host itself by lo, as long as OUTPUT does not translate
         inside = space.among(Field.DESTINATION_TYPE, own)
         by_lo = space.among(Field.OUT, lo)
         parts.append(space.join(space.meet(inside, by_lo), space.minus(space.complement(inside), by_lo)))
@@ -193,8 +261,16 @@ def takers(space: Space, host: Host, way: Way) -> int:
 
 
 def arrives(space: Space, way: Way) -> int:
-    """The packets that, as they are when routed, take the way."""
+    """The packets whose destination, as it is when routed, takes the way."""
     return space.among(Field.DESTINATION_TYPE, IntervalSet.of((kind, kind) for kind in ROUTED[way]))
+
+
+def forwardable(space: Space) -> int:
+    """The packets that are forwarded, as they are when routed, whatever their destination.
+
+    What has a TTL of 1, or came in a frame for a group, is not (`ip_forward`, `ip6_forward`).
+    """
+    return space.cube({Field.TTL: LIVING_TTL, Field.PACKET_TYPE: IntervalSet.single(PacketType.HOST)})
 
 
 def kinds(space: Space, host: Host, field: Field) -> int:
@@ -215,25 +291,5 @@ def kinds(space: Space, host: Host, field: Field) -> int:
             space.cube({kind: IntervalSet.single(value), field: addresses})
             for value, addresses in table.items()
             if addresses
-        ]
-    )
-
-
-def _link_kinds(space: Space) -> int:
-    """The packets that came in such frames as their destinations ask for."""
-    pairs = (
-        (PacketType.MULTICAST, (AddressType.MULTICAST,)),
-        (PacketType.BROADCAST, (AddressType.BROADCAST,)),
-        (PacketType.HOST, (AddressType.UNICAST, AddressType.LOCAL)),
-    )
-    return space.first(
-        [
-            space.cube(
-                {
-                    Field.PACKET_TYPE: IntervalSet.single(frame),
-                    Field.DESTINATION_TYPE: IntervalSet.of((value, value) for value in types),
-                }
-            )
-            for frame, types in pairs
         ]
     )

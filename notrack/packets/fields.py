@@ -20,7 +20,7 @@ class Field(enum.Enum):
 
     FAMILY = "family"
     STATE = "state"
-    CT_DIRECTION = "ct direction"  # 0 original, 1 reply
+    CT_DIRECTION = "ct direction"  # 0 original, 1 reply, 2 none: there is no entry
     CT_SNAT = "ct snat"  # 1: the flow's source is translated
     CT_DNAT = "ct dnat"
     IN = "in"
@@ -97,11 +97,12 @@ ICMP_PROTOCOL = {Family.IPV4: 1, Family.IPV6: 58}
 NO_ICMP_TYPE = 256  # the packet is not ICMP, or a later fragment
 NO_INTERFACE = 0  # e.g. the way in of what the host itself sends
 NO_MAC = 1 << 48  # e.g. what the host itself sends
+NO_DIRECTION = 2  # of a packet that looks NEW to rules and has no entry
 MARK_BITS = 32
 
 _FIXED: dict[Field, int] = {
     Field.STATE: len(State) - 1,
-    Field.CT_DIRECTION: 1,
+    Field.CT_DIRECTION: NO_DIRECTION,
     Field.CT_SNAT: 1,
     Field.CT_DNAT: 1,
     Field.IN: (1 << 8 * _NAME_BYTES) - 1,

@@ -61,7 +61,7 @@ class Packet:
     reply: bool = False
     source_type: AddressType = AddressType.UNICAST
     destination_type: AddressType = AddressType.UNICAST
-    packet_type: PacketType = PacketType.HOST
+    packet_type: PacketType | None = None  # None: the frame that the destination asks for
 
     @property
     def has_ports(self) -> bool:
@@ -93,7 +93,7 @@ class Packet:
             Field.SOURCE_TYPE: self.source_type,
             Field.SOURCE: self.source,
             Field.MAC: self.mac if self.mac is not None else NO_MAC,
-            Field.PACKET_TYPE: self.packet_type,
+            Field.PACKET_TYPE: self.packet_type if self.packet_type is not None else PacketType.HOST,
             Field.LENGTH: self.length if self.length is not None else PLAIN_LENGTH,
             Field.TTL: self.ttl,
             Field.TOS: self.tos,

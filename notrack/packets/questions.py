@@ -79,6 +79,38 @@ def assign(store: Diagrams, diagram: int, values: Mapping[int, int]) -> int:
     return walk(diagram)
 
 
+def shifted(store: Diagrams, diagram: int, level: int, by: int, low: int, high: int) -> int:
+    """The diagram asked about a level's value plus `by`, but no less than `low` and no more than `high`."""
+    if level not in support(store, diagram):
+        return diagram
+    top = store.tops[level]
+    done: dict[int, int] = {}
+
+    def walk(at: int) -> int:
+        if store.level(at) > level:
+            return at
+        if at not in done:
+            here, cuts, kids = store.nodes[at]
+            if here == level:
+                done[at] = _node(store, level, *_before([*zip(cuts, kids, strict=True)]))
+            else:
+                done[at] = _node(store, here, cuts, _each(kids, walk))
+        return done[at]
+
+    def _before(edges: list[tuple[int, int]]) -> tuple[tuple[int, ...], list[int]]:
+        """The edges by what the value was: `low` is what all below it became, `high` all above."""
+        ends: list[int] = []
+        ways: list[int] = []
+        for cut, kid in edges:
+            end = top if cut >= high else -1 if cut < low else min(cut - by, top)
+            if end > (ends[-1] if ends else -1):
+                ends.append(end)
+                ways.append(kid)
+        return tuple(ends), ways
+
+    return walk(diagram)
+
+
 def outcomes(store: Diagrams, diagram: int, change: Callable[[int], int]) -> int:
     """The diagram with every leaf but 0 replaced by `change(leaf)`; with 0 and 1 the result is a set."""
     return relabelled(store, diagram, lambda leaf: EMPTY if leaf == EMPTY else change(leaf))

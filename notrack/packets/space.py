@@ -14,6 +14,7 @@ from notrack.packets.fields import (
     ICMP_PROTOCOL,
     MARK_BITS,
     MIRROR,
+    NO_DIRECTION,
     NO_ICMP_TYPE,
     PORT_PROTOCOLS,
     Domain,
@@ -133,7 +134,8 @@ class Space(Diagrams):
         del tcp[Field.FLAGS]
         others = _HALF_PROTOCOLS - icmp
         types = {Field.FLAGS: _single(0), Field.ICMP_TYPE: IntervalSet(((0, 255),))}
-        return self.first(
+        directed = self.among(Field.CT_DIRECTION, IntervalSet(((0, NO_DIRECTION - 1),)))
+        formed = self.first(
             [
                 self.cube(tcp | {Field.PROTOCOL: _single(6), Field.FRAGMENT: parts}),
                 self.cube(bare | {Field.PROTOCOL: PORT_PROTOCOLS - _single(6), Field.FRAGMENT: parts}),
@@ -142,6 +144,7 @@ class Space(Diagrams):
                 self.cube(no_ports | bare | {Field.FRAGMENT: rest}),
             ]
         )
+        return self.meet(directed, formed)
 
     def exists(self, diagram: int, fields: Iterable[Field] = (), names: Iterable[str] = ()) -> int:
         """The set of what is in `diagram` for some value of the fields and free facts."""

@@ -118,11 +118,13 @@ class Notrack:
 class Template:
     """`CT --zone/--helper/--timeout`, `ct zone set`: what is tracked later, and so no NOTRACK after it.
 
-    `overrides`: it also takes an untracked mark back, as `ct zone set` does (nft) and CT does not.
+    `overrides`: it also takes an untracked mark back, as `ct zone set` does (nft) and CT does not. `zones`:
+    of the flow's original and of its reply direction; None where they are not known.
     """
 
     what: str
     overrides: bool = False
+    zones: tuple[int, int] | None = (0, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +156,16 @@ class SetField:
     field: Field
     value: int | None
     what: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ShiftField:
+    """A header field goes up by a number (down, if negative) and stops at `low` and `high`: `--ttl-dec`."""
+
+    field: Field
+    by: int
+    low: int = 0
+    high: int = 255
 
 
 class NatKind(enum.Enum):
@@ -200,7 +212,8 @@ class Unknown:
     reassembles: bool = False
 
 
-Action = Verdict | Jump | Notrack | Template | ConnectionSet | SetMark | SetField | Nat | Log | Unknown
+Changing = SetMark | SetField | ShiftField
+Action = Verdict | Jump | Notrack | Template | ConnectionSet | Changing | Nat | Log | Unknown
 
 
 @dataclass(frozen=True, slots=True)

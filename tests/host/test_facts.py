@@ -7,6 +7,7 @@ import ipaddress
 from notrack.host.facts import facts, unknown
 from notrack.host.system import LiveSystem, Ran, Twin
 from notrack.netfilter.host import Host, HostInterface, host_json, read_host
+from notrack.netfilter.routes import Route
 from notrack.packets.intervals import IntervalSet
 
 LINKS = r"""1: lo: <LOOPBACK,UP,LOWER_UP> mtu 65536 qdisc noqueue state UNKNOWN mode DEFAULT group default qlen 1000\    link/loopback 00:00:00:00:00:00 brd 00:00:00:00:00:00
@@ -28,7 +29,20 @@ SETTINGS = {
     "/sys/module/nf_conntrack/parameters/enable_hooks": "N\n",
     "/proc/1/comm": "systemd\n",
 }
-PROGRAMS: dict[str, Ran | str] = {"ip -o link show": LINKS, "ip -o address show": ADDRESSES}
+RULES = "0:\tfrom all lookup local\n32766:\tfrom all lookup main\n32767:\tfrom all lookup default\n"
+ROUTES = r"""default via 198.51.100.254 dev eth0 proto static
+10.0.0.0/8 \	nexthop via 198.51.100.7 dev eth0 weight 1 \	nexthop via 10.9.0.2 dev tun0 weight 1
+10.9.0.2 dev tun0 proto kernel scope link src 10.9.0.1
+blackhole 10.66.0.0/16
+"""
+PROGRAMS: dict[str, Ran | str] = {
+    "ip -o link show": LINKS,
+    "ip -o address show": ADDRESSES,
+    "ip -4 rule show": RULES,
+    "ip -6 rule show": RULES,
+    "ip -o -4 route show": ROUTES,
+    "ip -o -6 route show": "2001:db8::/64 dev eth0 proto kernel metric 256 pref medium\n",
+}
 
 
 def system(**files: str) -> Twin:
@@ -45,6 +59,17 @@ def test_everything_is_known() -> None:
             HostInterface("tun0", (face("10.9.0.1/32"),)),
             HostInterface("docker0"),
         ),
+        routes=tuple(
+            Route(ipaddress.ip_network(network), name)
+            for network, name in (
+                ("0.0.0.0/0", "eth0"),
+                ("10.0.0.0/8", "eth0"),
+                ("10.0.0.0/8", "tun0"),
+                ("10.9.0.2/32", "tun0"),
+                ("10.66.0.0/16", ""),
+                ("2001:db8::/64", "eth0"),
+            )
+        ),
         forwards_ipv4=True,
         forwards_ipv6=False,
         ephemeral=IntervalSet(((32768, 60999),)),
@@ -58,8 +83,16 @@ def test_everything_is_known() -> None:
 
 def test_nothing_is_known() -> None:
     host = facts(Twin())
-    assert set(unknown(host)) == {"interfaces", "forwards_ipv4", "forwards_ipv6", "ephemeral", "tcp_loose"}
+    sysctls = {"forwards_ipv4", "forwards_ipv6", "ephemeral", "tcp_loose"}
+    assert set(unknown(host)) == {"interfaces", "routes", *sysctls}
     assert read_host(host_json(host)) == host
+
+
+def test_with_policy_routing_the_main_table_tells_nothing() -> None:
+    for odd in ("100:\tfrom all fwmark 0x1 lookup 7\n", "100:\tfrom 10.0.0.0/8 lookup main\n"):
+        programs = {**PROGRAMS, "ip -4 rule show": RULES + odd}
+        assert facts(Twin(SETTINGS, programs)).routes is None
+    assert facts(Twin(SETTINGS, {**PROGRAMS, "ip -o -4 route show": "multicast?\n"})).routes is None
 
 
 def test_one_interface_that_forwards_is_enough() -> None:

@@ -9,13 +9,14 @@ from dataclasses import dataclass, replace
 import pytest
 
 from notrack.netfilter.chains import End
-from notrack.netfilter.effects import Track
+from notrack.netfilter.effects import TRACKED_ANEW, Track
 from notrack.netfilter.host import Host, HostInterface
 from notrack.netfilter.model import Model, Passage
-from notrack.netfilter.tracking import first_state, keeps, possible_states
+from notrack.netfilter.routes import Route
+from notrack.netfilter.tracking import first_state, keeps
 from notrack.netfilter.visits import survivors
 from notrack.netfilter.walk import Trace, Undetermined, resettled, settle_kinds, walk
-from notrack.netfilter.ways import Way, takers
+from notrack.netfilter.ways import Way
 from notrack.packets.address import Family
 from notrack.packets.fields import (
     AddressType,
@@ -53,6 +54,7 @@ from notrack.ruleset.core import (
     Ruleset,
     SetField,
     SetMark,
+    ShiftField,
     Table,
     Template,
     Unknown,
@@ -69,10 +71,17 @@ PORTS = (22, 53, 80, 8080, 40000)
 FACTS = ("limit 3/second", "owner 1000", "string x")
 HOST = Host(
     interfaces=(HostInterface("eth0", tuple(ipaddress.ip_interface(text) for text in OWN.values())),),
+    routes=tuple(
+        Route(ipaddress.ip_network(network), name)
+        for network, name in (
+            ("198.51.100.0/24", "eth0"), ("10.0.0.0/29", "eth2"), ("10.0.0.5/32", "eth1"),
+            ("2001:db8:1::/64", "eth0"), ("fd00::/120", "eth2"), ("fd00::5/128", "eth1"), ("::/0", "eth0"),
+        )
+    ),
     forwards_ipv4=True,
     forwards_ipv6=True,
     tcp_loose=True,
-)
+)  # fmt: skip
 
 
 def addresses(draw: random.Random, family: Family) -> IntervalSet:
@@ -131,8 +140,23 @@ def literal(draw: random.Random, family: Family) -> Literal:
     )
 
 
-def guard(draw: random.Random, family: Family) -> Guard:
-    return tuple(literal(draw, family) for _ in range(draw.choice((0, 1, 1, 2, 2, 3))))
+def rare_literal(draw: random.Random, negated: bool) -> Literal:
+    low = draw.choice((0, 1, 2, 30, 62, 63, 64, 65))
+    return draw.choice(
+        (
+            Among(Field.TTL, IntervalSet(((low, low + draw.choice((0, 0, 1, 190))),)), negated),
+            Among(Field.CT_DIRECTION, ONE(draw.randrange(2)), negated),
+            Masked(Field.CT_MARK, 1, 0, negated),
+            Among(Field.PACKET_TYPE, ONE(draw.choice(list(PacketType))), negated),
+            Among(Field.LENGTH, IntervalSet(((0, 60),)), negated),
+        )
+    )
+
+
+def guard(draw: random.Random, family: Family, wide: bool = False) -> Guard:
+    count = draw.choice((0, 1, 1, 2, 2, 3))
+    rare = [wide and draw.random() < 0.1 for _ in range(count)]
+    return tuple(rare_literal(draw, draw.random() < 0.25) if one else literal(draw, family) for one in rare)
 
 
 def nat(draw: random.Random, family: Family, hook: Hook) -> Nat:
@@ -143,6 +167,18 @@ def nat(draw: random.Random, family: Family, hook: Hook) -> Nat:
     to = addresses(draw, family) if kind in (NatKind.SNAT, NatKind.DNAT) else None
     return Nat(
         kind, to, draw.choice((None, ONE(8080), IntervalSet(((1024, 2047),)))), f"nat {draw.randrange(3)}"
+    )
+
+
+def rare_action(draw: random.Random, family: Family) -> Action:
+    return draw.choice(
+        (
+            SetField(Field.TTL, draw.choice((1, 64, None)), "a TTL"),
+            ShiftField(Field.TTL, draw.choice((-1, 1, -63, 200))),
+            SetField(Field.PACKET_TYPE, PacketType.HOST),
+            SetField(Field.DESTINATION, int(ipaddress.ip_address(draw.choice(ADDRESSES[family])))),
+            Template("zone 6", draw.random() < 0.7, draw.choice(((6, 6), (6, 0), None))),
+        )
     )
 
 
@@ -169,18 +205,24 @@ def action(
 
 @dataclass
 class Made:
-    """Makes one random ruleset. `stateless`: nothing in it keeps tracking on."""
+    """Makes one random ruleset. `stateless`: nothing in it keeps tracking on.
+
+    `wide`: what is rarer too: hooks of devices, chains of type route, other TTLs, frames, late zones.
+    """
 
     draw: random.Random
     family: Family
     stateless: bool
+    wide: bool = False
 
     def rule(self, hook: Hook | None, kind: ChainType, later: list[str]) -> Rule:
         while True:
             actions = [action(self.draw, self.family, hook, kind, later)]
+            if self.wide and kind is not ChainType.NAT and self.draw.random() < 0.12:
+                actions = [rare_action(self.draw, self.family)]
             if isinstance(actions[0], SetMark | Notrack) and self.draw.random() < 0.3:
                 actions.append(self.draw.choice((Verdict.ACCEPT, Verdict.DROP)))
-            rule = Rule(guard(self.draw, self.family), tuple(actions))
+            rule = Rule(guard(self.draw, self.family, self.wide), tuple(actions))
             if not self.stateless or keeps(rule) is None:
                 return rule
 
@@ -189,24 +231,29 @@ class Made:
 
     def table(self, number: int) -> Table:
         draw, names = self.draw, ["a", "b", "c"]
-        hook = draw.choice(list(Hook)[:5])
-        nat = hook is not Hook.FORWARD and draw.random() < 0.35
-        kind = ChainType.NAT if nat else ChainType.FILTER
+        hook = draw.choice([*list(Hook), *list(Hook)[:5]] if self.wide else list(Hook)[:5])
+        link = hook in (Hook.INGRESS, Hook.EGRESS)
+        nat = hook is not Hook.FORWARD and not link and draw.random() < 0.35
+        route = self.wide and hook is Hook.OUTPUT and draw.random() < 0.4
+        plain = ChainType.ROUTE if route else ChainType.FILTER
+        kind = ChainType.NAT if nat else plain
+        device = draw.choice(("eth0", "eth1", "lo", None)) if link else None
         at = {Hook.PREROUTING: (-500, -300, -200, -150, 0), Hook.OUTPUT: (-300, -250, -150, 0)}
         priority = draw.choice(at.get(hook, (-150, 0, 50, 150)))
         policy = draw.choice((Verdict.ACCEPT, Verdict.ACCEPT, Verdict.ACCEPT if nat else Verdict.DROP))
         chains = [Chain(name, self.rules(hook, kind, names[i + 1 :])) for i, name in enumerate(names)]
-        chains.append(Chain("base", self.rules(hook, kind, names), Base(hook, priority, kind, policy)))
+        base = Base(hook, priority, kind, policy, device)
+        chains.append(Chain("base", self.rules(hook, kind, names), base))
         families = draw.choice((frozenset((self.family,)), frozenset(Family)))
         return Table(f"t{number}", families, tuple(chains))
 
 
-def ruleset(seed: int, family: Family) -> Ruleset:
-    made = Made(random.Random(seed), family, seed % 3 == 0)
+def ruleset(seed: int, family: Family, wide: bool = False) -> Ruleset:
+    made = Made(random.Random(seed), family, seed % 3 == 0, wide)
     return Ruleset(tuple(made.table(i) for i in range(made.draw.randrange(1, 6))))
 
 
-def packet(draw: random.Random, family: Family, way: Way) -> Packet:
+def packet(draw: random.Random, family: Family, way: Way, wide: bool = False) -> Packet:
     own, *others, group = (int(ipaddress.ip_address(text)) for text in ADDRESSES[family])
     source = own if way in (Way.LOCAL_OUT, Way.LOOPBACK) else draw.choice(others)
     made = Packet(
@@ -220,8 +267,13 @@ def packet(draw: random.Random, family: Family, way: Way) -> Packet:
         in_interface=draw.choice(("eth0", "eth1")) if way in (Way.LOCAL_IN, Way.FORWARD) else None,
         out_interface={Way.FORWARD: "eth1", Way.LOCAL_OUT: "eth0", Way.LOOPBACK: "lo"}.get(way),
     )
+    if wide:
+        kinds = (None, None, PacketType.HOST, PacketType.BROADCAST)
+        made = replace(made, ttl=draw.choice((64, 64, 64, 1, 2, 128)), packet_type=draw.choice(kinds))
     if way in (Way.LOCAL_OUT, Way.LOOPBACK):
-        made = replace(made, fragment=Fragment.WHOLE)
+        made = replace(made, fragment=Fragment.WHOLE, packet_type=None)
+    if wide and way is Way.LOCAL_OUT and draw.random() < 0.3:
+        made = replace(made, out_interface="lo", destination=own)
     if way is Way.LOOPBACK and draw.random() < 0.4:
         made = replace(made, out_interface="eth0", destination=draw.choice(others))
     if made.has_ports:
@@ -235,10 +287,14 @@ def packet(draw: random.Random, family: Family, way: Way) -> Packet:
 
 def one(passage: Passage, model: Model, trace: Trace, made: Packet, facts: dict[str, bool]) -> None:
     """The set model's answer about the packet that was traced."""
-    flow = made.state if trace.effects.track is Track.TEMPLATE else trace.state
+    late = trace.effects.track is Track.TEMPLATE or TRACKED_ANEW in dict(trace.assumed)
+    flow = made.state if late else trace.state
     out = None if trace.way is Way.LOCAL_IN else made.out_interface
     seen = replace(made, state=flow, out_interface=out)
     outcome = passage.outcome(seen, facts)
+    if trace.ended_by_routing:
+        assert leaf(model.space, passage.domain, seen, facts) == 0
+        return
     verdict = "accept" if outcome.end is End.ON else outcome.end.value
     assert (verdict, outcome.hook) == (trace.verdict, trace.hook)
     assert outcome.effects == trace.effects
@@ -250,24 +306,25 @@ def one(passage: Passage, model: Model, trace: Trace, made: Packet, facts: dict[
 
 
 @pytest.mark.parametrize("family", list(Family))
+@pytest.mark.parametrize("wide", [False, True])
 @pytest.mark.parametrize("start", range(0, 60, 6))
-def test_trace_and_sets_agree(start: int, family: Family) -> None:
+def test_trace_and_sets_agree(start: int, family: Family, wide: bool) -> None:
     compared = 0
     for seed in range(start, start + 6):
-        rules_ = ruleset(seed, family)
+        rules_ = ruleset(seed, family, wide)
         model = Model(rules_, family, HOST)
         draw = random.Random(seed)
         for _ in range(120):
             way = draw.choice(list(Way))
-            made = packet(draw, family, way)
+            made = packet(draw, family, way, wide)
             values = made.values()
             settle_kinds(values, made, HOST, way)
             made = resettled(made, values)
             facts = {name: draw.random() < 0.5 for name in (*FACTS, "`odd target` ends the chain")}
             facts["`odd target` accepts"] = draw.random() < 0.5
-            if model.reassembles:
+            if not model.sees_fragments:
                 made = replace(made, fragment=Fragment.WHOLE) if made.fragment is Fragment.FIRST else made
-            if model.reassembles and made.fragment is Fragment.LATER:
+            if not model.sees_fragments and made.fragment is Fragment.LATER:
                 continue
             first = first_state(made.values(), family, tcp_loose=True)
             flow = draw.choice((first, first, State.ESTABLISHED, State.RELATED, State.INVALID))
@@ -285,18 +342,28 @@ def test_trace_and_sets_agree(start: int, family: Family) -> None:
     assert compared > 100
 
 
+def test_a_mark_that_is_turned_twice_is_as_it_was() -> None:
+    turn = Rule((), (SetMark(Field.MARK, 0, 0xFF),))
+    marked = Rule((Masked(Field.MARK, 0xFF, 0xFF),), (Verdict.DROP,))
+    chain = Chain("c", (turn, turn, marked), Base(Hook.FORWARD, 0))
+    rules_ = Ruleset((Table("t", frozenset((Family.IPV4,)), (chain,)),))
+    passage = Model(rules_, Family.IPV4, HOST).passage(Way.FORWARD)
+    marks = passage.space.masked(Field.MARK, 0xFF, 0xFF)
+    assert passage.dropped().diagram == passage.space.meet(passage.domain, marks)
+    assert passage.accepted().diagram == passage.space.minus(passage.domain, marks)
+
+
 def takes(model: Model, way: Way, made: Packet) -> bool:
     """Whether the packet is one that may take the way at all, whatever rules do to it."""
-    space = model.space
-    states = possible_states(space)
-    return leaf(space, takers(space, HOST, way), made) == 1 and leaf(space, states, made) == 1
+    return leaf(model.space, model.domain(way), made) == 1
 
 
 @pytest.mark.parametrize("family", list(Family))
+@pytest.mark.parametrize("wide", [False, True])
 @pytest.mark.parametrize("start", range(0, 40, 5))
-def test_rule_by_rule_and_whole_chains_agree(start: int, family: Family) -> None:
+def test_rule_by_rule_and_whole_chains_agree(start: int, family: Family, wide: bool) -> None:
     for seed in range(start, start + 5):
-        model = Model(ruleset(seed, family), family, HOST)
+        model = Model(ruleset(seed, family, wide), family, HOST)
         space = model.space
         state = space.among(Field.STATE, State.UNTRACKED)
         for way in Way:
@@ -310,9 +377,10 @@ def test_rule_by_rule_and_whole_chains_agree(start: int, family: Family) -> None
 
 
 @pytest.mark.parametrize("family", list(Family))
+@pytest.mark.parametrize("wide", [False, True])
 @pytest.mark.parametrize("seed", range(12))
-def test_answers_are_the_mirrored_passage(seed: int, family: Family) -> None:
-    rules = ruleset(seed, family)
+def test_answers_are_the_mirrored_passage(seed: int, family: Family, wide: bool) -> None:
+    rules = ruleset(seed, family, wide)
     direct = Model(rules, family, HOST)
     answers = Model(rules, family, HOST, answers=True, space=direct.space)
     for way in Way:
@@ -341,6 +409,8 @@ def encoded_set(z3, space, diagram, at):  # type: ignore[no-untyped-def]
 def encoded_guard(z3, space, literals, at):  # type: ignore[no-untyped-def]
     """A guard as a formula, from the meaning of its literals alone."""
 
+    entry = z3.And(at[space.levels[Field.STATE][0]] <= 2, at[space.levels[Field.CT_DIRECTION][0]] < 2)
+
     def one_literal(literal):  # type: ignore[no-untyped-def]
         if isinstance(literal, Among):
             has = z3.BoolVal(True)
@@ -353,7 +423,11 @@ def encoded_guard(z3, space, literals, at):  # type: ignore[no-untyped-def]
                 has = z3.And(fragment < 2, protocol == (1 if space.family is Family.IPV4 else 58))
             elif literal.field is Field.MAC:
                 has = at[space.levels[Field.MAC][0]] < 1 << 48
+            elif literal.field is Field.CT_DIRECTION:
+                has = entry
             value = at[space.levels[literal.field][0]]
+            if literal.field is Field.TTL:  # forwarded
+                value = value - 1
             inside = z3.Or([z3.And(value >= low, value <= high) for low, high in literal.values])
             return z3.And(has, z3.Not(inside) if literal.negated else inside)
         if isinstance(literal, Masked):
@@ -361,6 +435,8 @@ def encoded_guard(z3, space, literals, at):  # type: ignore[no-untyped-def]
             wrong = literal.value & ~literal.mask
             bits = [at[levels[i]] == (literal.value >> i & 1) for i in range(32) if literal.mask >> i & 1]
             inside = z3.And(z3.BoolVal(not wrong), *bits)
+            if literal.field is Field.CT_MARK:
+                return z3.And(entry, z3.Not(inside) if literal.negated else inside)
         elif isinstance(literal, Fact):
             inside = at[space.names[literal.name]] == 1
         else:
@@ -395,7 +471,7 @@ def test_z3_agrees_on_random_chains(seed: int, family: Family) -> None:
     def plain(later: list[str]) -> Rule:
         literals: list[Literal] = []
         while len(literals) < draw.randrange(4):
-            found = literal(draw, family)
+            found = rare_literal(draw, False) if draw.random() < 0.1 else literal(draw, family)
             if not isinstance(found, OneOf):
                 literals.append(found)
         jump = Jump(draw.choice(later), draw.random() < 0.3) if later and draw.random() < 0.4 else None

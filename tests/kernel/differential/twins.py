@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 from notrack.netfilter.chains import End
 from notrack.netfilter.host import Host
 from notrack.netfilter.model import Model
-from notrack.netfilter.tracking import first_state, possible_states
+from notrack.netfilter.tracking import first_state
 from notrack.netfilter.walk import Undetermined, resettled, settle_kinds, walk
-from notrack.netfilter.ways import Way, takers
+from notrack.netfilter.ways import Way
 from notrack.packets.fields import Fragment, State
 from notrack.packets.packet import Packet
 from notrack.packets.witness import leaf
@@ -66,9 +66,9 @@ def _asked(packet: Packet, known: Iterator[tuple[Way, str | None]]) -> Iterator[
 def _difference(model: Model, made: Packet, way: Way, host: Host) -> str | None:
     """In what the two differ, an empty text if in nothing; None for a packet that cannot be."""
     space = model.space
-    if leaf(space, takers(space, host, way), made) != 1 or leaf(space, possible_states(space), made) != 1:
-        return None
     made = replace(made, fragment=Fragment.WHOLE)
+    if leaf(space, model.domain(way), made) != 1:
+        return None
     try:
         trace = walk(model.ruleset, made, host, way=way)
     except Undetermined:
