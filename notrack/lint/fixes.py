@@ -1,12 +1,14 @@
 """Applies the fixes of findings to the texts they are about, as far as they prove themselves.
 
 A fix counts only if the texts still read afterwards, its finding is gone, and no finding is there that was
-not there before. What does not pass is left out, and the finding stays for people.
+not there before. Where one comes up that has a fix itself, that is made too. What does not pass is left out,
+and the finding stays for people.
 """
 
 from __future__ import annotations
 
 import difflib
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -23,6 +25,8 @@ Read = Callable[[Sequence[Source]], Subject]
 
 ROUNDS = 20  # what one fix makes possible for another is done in the next round
 ATTEMPTS = 60  # how often all rules are run in one call
+SECONDS = 120  # after which nothing new is tried
+FOLLOWING = 3  # how often what a fix brings up is mended before it is given up
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +94,7 @@ class _Mending:
     unsafe: bool
     wanted: Callable[[Finding], bool]
     attempts: int = 0
+    started: float = field(default_factory=time.monotonic)
     refused: set[tuple[object, ...]] = field(default_factory=set)
 
     def run(self, sources: tuple[Source, ...]) -> tuple[Fixed, ...]:
@@ -103,13 +108,17 @@ class _Mending:
             for finding in done:
                 for at in _touched(finding, state.sources):
                     applied[at].append(finding)
-            if after is state and not done and self.attempts >= ATTEMPTS:
+            if not done and self._spent:
                 break
             state = after
         return tuple(
             Fixed(source, made.text, tuple(applied[at]))
             for at, (source, made) in enumerate(zip(sources, state.sources, strict=True))
         )
+
+    @property
+    def _spent(self) -> bool:
+        return self.attempts >= ATTEMPTS or time.monotonic() > self.started + SECONDS
 
     def _state(self, sources: tuple[Source, ...]) -> _State:
         from notrack.lint.collection import collected
@@ -122,7 +131,7 @@ class _Mending:
             sources,
             subject,
             found,
-            Counter((one.code, one.span.source.name) for one in found),
+            Counter(_code_of(one) for one in found),
             _faults(subject),
             _unread(subject),
             frozenset(rule.code for rule in result.undecided),
@@ -131,16 +140,7 @@ class _Mending:
     def _offers(self, state: _State) -> list[Finding]:
         """The findings that could be mended, in their order, less those whose fix was tried in vain."""
         codes = {rule.code for rule in self.rules}
-        return [
-            one
-            for one in state.findings
-            if one.code in codes
-            and one.fault.fix is not None
-            and one.fault.fix.edits
-            and (one.fault.fix.safe or self.unsafe)
-            and _key(one, one.fault.fix) not in self.refused
-            and self.wanted(one)
-        ]
+        return [one for one in state.findings if one.code in codes and self._permitted(one)]
 
     def _chosen(self, state: _State) -> list[Finding]:
         """Fixes to try at once: at first those of lines that could not be read, which hide what they hold."""
@@ -150,24 +150,56 @@ class _Mending:
 
     def _tried(self, state: _State, chosen: list[Finding]) -> tuple[_State, list[Finding]]:
         """The state with as many of the fixes as prove themselves. What fails together is tried in halves."""
-        if self.attempts >= ATTEMPTS:
+        if self._spent:
             self._refuse(chosen)
             return state, []
-        texts = _applied(state.sources, [fix for one in chosen if (fix := one.fault.fix)])
-        after = self._state(texts)
-        if _proves(state, after, chosen):
-            return after, chosen
+        after = self._state(_applied(state.sources, chosen))
+        done = chosen
+        for _ in range(FOLLOWING):
+            if _proves(state, after, done):
+                return after, done
+            following = self._following(state, after, done)
+            if not following or self._spent:
+                break
+            after = self._state(_applied(after.sources, following))
+            done = [*done, *following]
         if len(chosen) == 1:
             self._refuse(chosen)
             return state, []
-        half = len(chosen) // 2
-        first, done = self._tried(state, chosen[:half])
-        if done:
-            return first, done  # the others' places are others now: they come again in the next round
-        return self._tried(state, chosen[half:])
+        one, other = _halves(chosen)
+        first, some = self._tried(state, one)
+        if some:
+            return first, some  # the others' places are others now: they come again in the next round
+        return self._tried(state, other)
+
+    def _following(self, before: _State, after: _State, done: list[Finding]) -> list[Finding]:
+        """Findings that came up with some fixes, if all of them can be mended in their turn."""
+        left = _left(before, done)
+        new = {key for key, count in after.census.items() if count > left[key]}
+        if _reads_worse(before, after) or any(_code_of(one) in new for one in done):
+            return []
+        found = [one for one in after.findings if _code_of(one) in new]
+        if not all(self._permitted(one) for one in found):
+            return []
+        return _compatible(found, after.sources)
+
+    def _permitted(self, one: Finding) -> bool:
+        """Whether a finding has a fix that may be made and was not tried in vain."""
+        fix = one.fault.fix
+        if fix is None or not fix.edits or _key(one, fix) in self.refused:
+            return False
+        return (fix.safe or self.unsafe) and self.wanted(one)
 
     def _refuse(self, chosen: list[Finding]) -> None:
         self.refused |= {_key(one, fix) for one in chosen if (fix := one.fault.fix)}
+
+
+def _halves(chosen: list[Finding]) -> tuple[list[Finding], list[Finding]]:
+    """What to try apart: first one code and the others, then the halves of one code."""
+    same = [one for one in chosen if one.code == chosen[0].code]
+    if len(same) < len(chosen):
+        return same, [one for one in chosen if one.code != chosen[0].code]
+    return chosen[: len(chosen) // 2], chosen[len(chosen) // 2 :]
 
 
 def _faults(subject: Subject) -> Counter[str]:
@@ -197,16 +229,29 @@ def _proves(before: _State, after: _State, chosen: list[Finding]) -> bool:
 
     A line that reads only now may show what it says: of that, nothing is held against its fix.
     """
-    gone = Counter((one.code, one.span.source.name) for one in chosen)
-    left = Counter(before.census)
-    left.subtract(gone)
+    left = _left(before, chosen)
     shows = all(_is_unread(one, before) for one in chosen)
-    looked_at = set(gone) if shows else set(after.census)
+    looked_at = {_code_of(one) for one in chosen} if shows else set(after.census)
     if any(after.census[key] > left[key] for key in looked_at):
         return False
-    if any(count > before.faults[name] for name, count in after.faults.items()):
-        return False
-    return after.undecided <= before.undecided
+    return not _reads_worse(before, after) and after.undecided <= before.undecided
+
+
+def _left(before: _State, gone: list[Finding]) -> Counter[tuple[str, str]]:
+    """How many findings there may be of each code and file when some are gone. What came up on the way and
+    was mended again was not there before."""
+    left = Counter(before.census)
+    left.subtract(Counter(_code_of(one) for one in gone if one in before.findings))
+    return left
+
+
+def _code_of(finding: Finding) -> tuple[str, str]:
+    return finding.code, finding.span.source.name
+
+
+def _reads_worse(before: _State, after: _State) -> bool:
+    """Whether a reader has more to say against a file."""
+    return any(count > before.faults[name] for name, count in after.faults.items())
 
 
 def _key(finding: Finding, fix: Fix) -> tuple[object, ...]:
@@ -228,8 +273,8 @@ def _at(edit: Edit, sources: Sequence[Source]) -> int | None:
 
 def _touched(finding: Finding, sources: Sequence[Source]) -> set[int]:
     fix = finding.fault.fix
-    places = (_at(edit, sources) for edit in (fix.edits if fix else ()))
-    return {place for place in places if place is not None}
+    names = {edit.span.source.name for edit in (fix.edits if fix else ())}
+    return {at for at, source in enumerate(sources) if source.name in names}
 
 
 def _compatible(findings: Iterable[Finding], sources: Sequence[Source]) -> list[Finding]:
@@ -257,10 +302,11 @@ def _meets(edit: Edit, others: Iterable[Edit]) -> bool:
     return False
 
 
-def _applied(sources: tuple[Source, ...], fixes: Iterable[Fix]) -> tuple[Source, ...]:
+def _applied(sources: tuple[Source, ...], findings: Iterable[Finding]) -> tuple[Source, ...]:
     edits: dict[int, list[Edit]] = {}
-    for fix in fixes:
-        for edit in fix.edits:
+    for finding in findings:
+        fix = finding.fault.fix
+        for edit in fix.edits if fix else ():
             place = _at(edit, sources)
             if place is not None:
                 edits.setdefault(place, []).append(edit)

@@ -23,9 +23,8 @@ def head(subject: Subject, site: Site) -> Span | None:
     """The `site` line, or the beginning of the file."""
     for document in subject.documents:
         if document.format is Format.SITE:
-            found = re.search(
-                rf"^[ \t]*(site[ \t]+{re.escape(site.name)})(?![\w-])", document.source.text, re.M
-            )
+            line = rf"^[ \t]*(site[ \t]+{re.escape(site.name)})(?![\w-])"
+            found = re.search(line, document.source.text, re.MULTILINE)
             if found is not None:
                 return document.source.span(found.start(1), found.end(1))
     for one in site.declarations:
