@@ -18,6 +18,7 @@ COMMANDS = {
     "untrack": "take one service out of tracking in rules that are there, and change nothing else",
     "trace": "follow one packet through every hook, rule by rule",
     "diff": "show which packets change verdict, tracking or translation between two rulesets",
+    "test": "hold a site's expectations to the model, and to the real kernel",
     "facts": "print this host's facts as JSON, for --host",
 }
 

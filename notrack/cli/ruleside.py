@@ -73,7 +73,7 @@ def compiled(plan: Plan, backend: str) -> Ruleset:
     from notrack.layout.output import FILES, emit
 
     targets = ("nft",) if backend == "nft" else ("iptables", "ip6tables")
-    texts = [Source(f"{plan.site.name}/{FILES[name]}", emit(plan, name).text) for name in targets]
+    texts = [Source(f"compiled {FILES[name]}", emit(plan, name).text) for name in targets]
     return read_all(texts).ruleset
 
 

@@ -1,0 +1,64 @@
+"""`notrack test`: the expectations of a site, on the model and on the real kernel."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING
+
+from notrack.cli.main import DONE, FINDINGS, NOT_UNDERSTOOD
+
+if TYPE_CHECKING:
+    from notrack.netfilter.host import Host
+    from notrack.plan.planner import Plan
+    from notrack.report.expectation import Outcome
+
+_EPILOG = """examples:
+  notrack test site.spec
+  notrack test site.spec --host host.json     with this host's addresses, where the site says none
+
+An expectation is a line of the site: `expect drop udp from 203.0.113.9 to host port 11211 on wan`.
+
+exit status: 0 all hold, 1 some fail, 2 wrong usage, 3 a site that cannot be understood"""
+_FORMS = ("iptables", "nft")
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    parser.epilog = _EPILOG
+    parser.add_argument("spec", metavar="SPEC", help="the site file; - reads standard input")
+    parser.add_argument("--host", metavar="FILE", help="facts about the host, as `notrack facts` writes them")
+    parser.add_argument("--format", choices=("text", "json"), default="text", help="default: text")
+    parser.add_argument("--verbose", action="store_true", help="name the expectations that hold as well")
+
+
+def run(args: argparse.Namespace) -> int:
+    from notrack.cli.ruleside import compiled
+    from notrack.cli.sitefile import planned
+    from notrack.proof.expectation import judged
+    from notrack.report.expectation import Outcome
+
+    plan = planned(args.spec, args.color)
+    host = _host(args, plan) if plan is not None else None
+    if plan is None or host is None:
+        return NOT_UNDERSTOOD
+    rulesets = {form: compiled(plan, form) for form in _FORMS}
+    tested = [Outcome(one) for one in judged(plan.site, rulesets, host)]
+    _print(tested, None, args)
+    return DONE if all(one.holds for one in tested) else FINDINGS
+
+
+def _host(args: argparse.Namespace, plan: Plan) -> Host | None:
+    from notrack.cli.hostfile import host
+    from notrack.cli.ruleside import site_host
+
+    return site_host(plan) if args.host is None else host(args.host, args.color)
+
+
+def _print(tested: list[Outcome], kernel: str | None, args: argparse.Namespace) -> None:
+    from notrack.report.expectation import as_json, as_text
+
+    if args.format == "json":
+        import json
+
+        print(json.dumps(as_json(tested, _FORMS, kernel), indent=2))
+    else:
+        print(as_text(tested, _FORMS, kernel, every=args.verbose), end="")
