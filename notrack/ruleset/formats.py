@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 from notrack.packets.address import Family
 from notrack.ruleset import core
+from notrack.ruleset.ipset.tree import Collection
+from notrack.ruleset.ipset.tree import in_force as ipsets_in_force
 from notrack.ruleset.nft import tree as nft
 from notrack.ruleset.recognition import Format, families, recognised
 from notrack.ruleset.xtables import tree as xtables
@@ -20,7 +22,7 @@ Include = Callable[[str], tuple[Source, ...] | None]
 if TYPE_CHECKING:
     from notrack.ruleset.shell.actions import Script
 
-    Tree = xtables.Ruleset | nft.Ruleset | Script
+    Tree = xtables.Ruleset | nft.Ruleset | Script | Collection
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +86,8 @@ def document(source: Source, family: Family | None = None, include: Include | No
         return _unread(source, None, message, hint)
     if form is Format.SHELL:
         return _shell(source, include)
+    if form is Format.IPSET:
+        return _ipset(source)
     return _unread(source, form, f"this holds no rules: it looks like a file of the kind {form.value}", None)
 
 
@@ -122,12 +126,23 @@ def _shell(source: Source, include: Include | None) -> Document:
     return Document(source, Format.SHELL, script, (), script.diagnostics)
 
 
+def _ipset(source: Source) -> Document:
+    from notrack.ruleset.ipset.reader import read
+
+    if source.text.lstrip("\ufeff \t\r\n").startswith("<"):
+        return _unread(source, Format.IPSET, "sets in XML are not read", "print them with `ipset save`")
+    tree, diagnostics = read(source)
+    return Document(source, Format.IPSET, tree, (), diagnostics)
+
+
 def in_force(documents: Sequence[Document]) -> tuple[core.Ruleset, tuple[Diagnostic, ...]]:
     """What documents, loaded one after another, put in force."""
     from notrack.ruleset.xtables.lower import lower
 
     made = core.Ruleset()
     told: tuple[Diagnostic, ...] = ()
+    lines = (line for found in documents if isinstance(found.tree, Collection) for line in found.tree.lines)
+    sets = ipsets_in_force(lines)
     for family in Family:
         trees = [
             found.tree
@@ -135,7 +150,7 @@ def in_force(documents: Sequence[Document]) -> tuple[core.Ruleset, tuple[Diagnos
             if isinstance(found.tree, xtables.Ruleset) and family in found.families
         ]
         if trees:
-            ruleset, diagnostics = lower(trees, family)
+            ruleset, diagnostics = lower(trees, family, sets=sets)
             made, told = made + ruleset, told + diagnostics
     commands = [
         command
@@ -152,6 +167,6 @@ def in_force(documents: Sequence[Document]) -> tuple[core.Ruleset, tuple[Diagnos
         if found.format is Format.SHELL and found.tree is not None:
             from notrack.ruleset.shell.rulesets import lowered as shell_lowered
 
-            ruleset, diagnostics = shell_lowered(found.tree)  # type: ignore[arg-type]
+            ruleset, diagnostics = shell_lowered(found.tree, sets)  # type: ignore[arg-type]
             made, told = made + ruleset, told + diagnostics
     return made, tuple(dict.fromkeys(told))

@@ -16,14 +16,15 @@ class Format(enum.Enum):
     NFT = "nft"
     NFT_JSON = "nft json"
     SHELL = "shell script"
+    IPSET = "ipset"
     SITE = "site"
     SYSCTL = "sysctl.d"
     MODPROBE = "modprobe.d"
     XTABLES_CONFIG = "iptables-config"
 
 
-RULES = frozenset((Format.XTABLES, Format.NFT, Format.NFT_JSON, Format.SHELL))
-"""The formats that hold rules."""
+RULES = frozenset((Format.XTABLES, Format.NFT, Format.NFT_JSON, Format.SHELL, Format.IPSET))
+"""The formats that hold rules, or what rules ask for: the contents of sets."""
 
 _ASKED = 400  # lines with words on them; what none of them tells, none will
 _SHEBANG = re.compile(r"#!\s*\S*?([\w.-]+)(?:\s+(.*))?$")
@@ -31,10 +32,18 @@ _INTERPRETERS = {
     Format.SHELL: re.compile(r"(?:ba|da|k|z|a)?sh|busybox"),
     Format.NFT: re.compile(r"nft"),
     Format.XTABLES: re.compile(r"ip6?tables(?:-nft|-legacy)?-restore"),
+    Format.IPSET: re.compile(r"ipset"),
 }
 _TABLES = r"(?:table|chain|rule|set|map|element|counter|quota|limit|ct|flowtable|ruleset|tables|sets|maps)"
 # The first line that fits one of these decides, the first that fits it wins.
 _SIGNS: tuple[tuple[Format, re.Pattern[str]], ...] = (
+    (
+        Format.IPSET,
+        re.compile(
+            r"(?:create|-N|--create)\s+\S+\s+(?:(?:hash|bitmap|list):[a-z]|ip(?:hash|map|tree|porthash)\b|nethash\b"
+            r"|portmap\b|macipmap\b|setlist\b)|Name:\s+\S+$|(?:add|-A)\s+(?!rule\b)\S+\s+(?:\d|[\da-fA-F]*:)"
+        ),
+    ),
     (
         Format.XTABLES,
         re.compile(r"\*\w+$|:[\w-]+\s+\S+|(?:\[\d+:\d+\]\s*)?-[46\s]*-?[AINPDRFX]\s+\S|COMMIT$"),
@@ -78,6 +87,8 @@ def recognised(text: str) -> Format | None:
     text = text.lstrip("\ufeff")
     if text.lstrip()[:1] == "{":
         return Format.NFT_JSON if '"nftables"' in text else None
+    if text.lstrip().startswith("<ipsets"):
+        return Format.IPSET
     first, _, _ = text.partition("\n")
     if found := _SHEBANG.match(first.strip()):
         words = [found[1], *(found[2] or "").split()]

@@ -74,17 +74,27 @@ def _assign(target: t.Expression, value: t.Expression, text: str) -> core.Action
             return _mark(Field.MARK, t.Meta("mark"), value)
         case t.Ct(key="mark"):
             return _mark(Field.CT_MARK, t.Ct("mark"), value)
-        case t.Ct(key="zone"):
-            return core.Template(text, overrides=True)
+        case t.Ct(key="zone", direction=direction):
+            return core.Template(text, overrides=True, zones=_zones(value, direction))
         case t.Ct():
             return core.ConnectionSet(text)
         case t.Meta(key=key) if key in _HARMLESS_META:
             return core.Log(text)
+        case t.Meta(key="pkttype"):
+            return _field(METAS["pkttype"], value)
         case t.Option():
             return core.Log(text)
         case t.Payload(protocol=protocol, field=name) if (protocol, name) in PAYLOADS:
             return _field(PAYLOADS[(protocol, name)], value)
     return core.Unknown(text, tracking=uses(value, t.Ct))
+
+
+def _zones(value: t.Expression, direction: str | None) -> tuple[int, int] | None:
+    """The zones of both directions of the flow; None where a mark or a map says them."""
+    if not isinstance(value, t.Value) or not value.text.isdecimal():
+        return None
+    zone = int(value.text)
+    return (0 if direction == "reply" else zone, 0 if direction == "original" else zone)
 
 
 def _field(reads: Subject, value: t.Expression) -> core.Action:

@@ -105,11 +105,12 @@ class Other(Act):
 
     Kinds: `ipset`, `module`, `sysctl`, `setting` (a write to /proc/sys or /sys: path and text), `conntrack`,
     `service`, `frontend` (firewall-cmd, ufw and their kind), `elsewhere` (another host or namespace),
-    `query`.
+    `query`. `text` is what `ipset restore` is given, if that is known.
     """
 
     kind: str = "query"
     words: tuple[str, ...] = ()
+    text: Derived | None = None
 
 
 Action = XtablesCommand | RestoreText | NftText | Other

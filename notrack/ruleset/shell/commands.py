@@ -9,11 +9,11 @@ from notrack.packets.address import Family
 from notrack.ruleset.shell.actions import Guard, NftText, Other, RestoreText, XtablesCommand
 from notrack.ruleset.shell.arguments import ArgumentReader
 from notrack.ruleset.shell.builtins import BUILTINS, QUIET
-from notrack.ruleset.shell.derived import Field, Piece, Pieces
+from notrack.ruleset.shell.derived import Derived, Field, Piece, Pieces
 from notrack.ruleset.shell.ground import Loader
 from notrack.ruleset.shell.interpreter import Interpreter
 from notrack.ruleset.shell.state import Status
-from notrack.ruleset.shell.texts import nft_text, restore_text
+from notrack.ruleset.shell.texts import ipset_text, nft_text, restore_text
 from notrack.ruleset.shell.wrappers import unwrapped
 from notrack.ruleset.xtables.tree import Command
 from notrack.text.diagnostic import Diagnostic, Related, Severity
@@ -108,8 +108,10 @@ class Firewall:
         if name in _KINDS:
             if _KINDS[name] == "frontend":
                 shell.say(Severity.WARNING, f"not evaluated: what `{name}` does to the rules", span)
+            words = (name, *(field.text for field in fields[1:]))
+            text = ipset_text(shell, self.name, fields, span) if name == "ipset" else None
             shell.emit(None, span)
-            return self._other(shell, _KINDS[name], (name, *(field.text for field in fields[1:])), span)
+            return self._other(shell, _KINDS[name], words, span, text)
         return None
 
     def _stranger(self, shell: Interpreter, name: str, fields: list[Field], span: Span) -> Status:
@@ -128,8 +130,10 @@ class Firewall:
             shell.report(f"not evaluated: `{name[:40]}`", fields[0].span)
         return shell.undecided(span)
 
-    def _other(self, shell: Interpreter, kind: str, words: tuple[str, ...], span: Span) -> Guard:
-        guard = shell.record(Other(shell.next_number, span, shell.guards(), False, False, kind, words))
+    def _other(
+        self, shell: Interpreter, kind: str, words: tuple[str, ...], span: Span, text: Derived | None = None
+    ) -> Guard:
+        guard = shell.record(Other(shell.next_number, span, shell.guards(), False, False, kind, words, text))
         return Guard(shell.condition(span), guard.negated)
 
     # iptables.

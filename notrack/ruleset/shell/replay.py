@@ -13,11 +13,13 @@ from notrack.ruleset.shell.actions import (
     Condition,
     Guard,
     NftText,
+    Other,
     RestoreText,
     Script,
     XtablesCommand,
 )
 from notrack.ruleset.shell.derived import located
+from notrack.ruleset.shell.ipsets import IpSets
 from notrack.ruleset.shell.live import Answer, Entry, Table, Tables, When
 from notrack.ruleset.shell.nft_marks import conditional, outdated
 from notrack.ruleset.xtables import tree as xtables
@@ -40,6 +42,7 @@ class Machine:
     script: Script
     tables: dict[Backend, Tables] = field(default_factory=dict)
     nft: tuple[nft.Node, ...] = ()
+    ipsets: IpSets = field(default_factory=IpSets)
     answers: dict[int, Answer] = field(default_factory=dict)
     diagnostics: list[Diagnostic] = field(default_factory=list)
     closed: When = ()  # what must hold for the script to have come this far
@@ -110,6 +113,8 @@ class Machine:
                 answer = self._restore(action, when)
             case NftText():
                 answer = self._nft(action, when)
+            case Other(kind="ipset"):
+                answer = self.ipsets.run(action, certain=not when)
         self.answers[action.number] = answer
         if action.fatal and answer is False:
             self._say(_FATAL, action.span)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from notrack.packets.address import Family
 from notrack.ruleset import core
+from notrack.ruleset.ipset.tree import Set
 from notrack.ruleset.nft import tree as n
 from notrack.ruleset.shell.actions import Script
 from notrack.ruleset.shell.arguments import MARK, marked
@@ -34,6 +36,7 @@ class Rulesets:
     xtables: tuple[x.Ruleset, ...] = ()
     nft: n.Ruleset = _EMPTY
     diagnostics: tuple[Diagnostic, ...] = ()
+    ipsets: Mapping[str, Set] = field(default_factory=dict)
 
     def of(self, family: Family) -> x.Ruleset:
         """The tables of a family (the first, should the script use both backends)."""
@@ -54,20 +57,25 @@ def as_rulesets(script: Script) -> Rulesets:
         )
         for (family, backend), tables in machine.tables.items()
     )
-    return Rulesets(made, n.Ruleset(machine.nft), tuple(machine.diagnostics))
+    ipsets = machine.ipsets.known()
+    return Rulesets(made, n.Ruleset(machine.nft), tuple(machine.diagnostics), ipsets)
 
 
-def lowered(script: Script) -> tuple[core.Ruleset, tuple[Diagnostic, ...]]:
-    """The core of what a script leaves, with the origins of all parts in the script itself."""
+def lowered(
+    script: Script, ipsets: Mapping[str, Set] | None = None
+) -> tuple[core.Ruleset, tuple[Diagnostic, ...]]:
+    """The core of what a script leaves, with the origins of all parts in the script itself. `ipsets` are
+    known from elsewhere, and count for more than those that the script makes."""
     from notrack.ruleset.nft.lower import lowered as nft_lowered
     from notrack.ruleset.xtables.lower import lower as xtables_lower
 
     found = as_rulesets(script)
+    sets = {**found.ipsets, **(ipsets or {})}
     whole = core.Ruleset()
     diagnostics = list(found.diagnostics)
     for ruleset in found.xtables:
         assert ruleset.family is not None
-        made, told = xtables_lower(ruleset, ruleset.family)
+        made, told = xtables_lower(ruleset, ruleset.family, sets=sets)
         whole += made
         diagnostics.extend(told)
     if found.nft.commands:

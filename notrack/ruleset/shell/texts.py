@@ -186,6 +186,22 @@ def nft_text(
     )
 
 
+def ipset_text(shell: Interpreter, name: str, fields: list[Field], span: Span) -> Derived | None:
+    """What `ipset restore` reads: a file or its input. None where it is not known, and of other commands."""
+    words = [field.literal for field in fields]
+    if not {"restore", "-R", "--restore"} & set(words):
+        return None
+    pieces = shell.input
+    for flag in ("-f", "-file", "--file"):
+        if flag in words[:-1]:
+            path = words[words.index(flag) + 1]
+            pieces = None if path is None else shell.file(path, span)
+    if pieces is None:
+        shell.say(Severity.WARNING, "not evaluated: the text that this loads is not known", span)
+        return None
+    return derived(name, pieces)
+
+
 def _nft_pieces(
     shell: Interpreter, words: list[Field], options: dict[str, Field | None], span: Span
 ) -> Pieces | None:

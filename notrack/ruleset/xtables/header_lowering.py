@@ -32,7 +32,7 @@ def header_literals(option: Option, family: Family) -> core.Guard:
 def _address(field: Field) -> Callable[[Option, Family], core.Guard]:
     def literals(option: Option, family: Family) -> core.Guard:
         word = option.values[0]
-        found = _saved(word) if family is Family.IPV4 else None
+        found = saved_address(word) if family is Family.IPV4 else None
         if found is None:
             found = values.addresses(word, family)
         if found is None:
@@ -42,7 +42,7 @@ def _address(field: Field) -> Callable[[Option, Family], core.Guard]:
     return literals
 
 
-def _saved(word: str) -> IntervalSet | None:
+def saved_address(word: str) -> IntervalSet | None:
     """An IPv4 address as iptables-save spells it, at once: large rulesets hold many thousands."""
     found = _SAVED(word)
     if found is None:

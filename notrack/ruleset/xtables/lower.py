@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 
 from notrack.packets.address import Family
 from notrack.ruleset import core
 from notrack.ruleset.collection import uncollected
+from notrack.ruleset.ipset.lower import Sets, changed_by, set_literals
+from notrack.ruleset.ipset.tree import Set
 from notrack.ruleset.xtables.backend import Backend
 from notrack.ruleset.xtables.catalogue import VERDICTS, target_named
 from notrack.ruleset.xtables.header_lowering import header_literals
@@ -20,7 +22,11 @@ from notrack.text.source import Span
 
 
 def lower(
-    rulesets: Ruleset | Sequence[Ruleset], family: Family, *, noflush: bool = False
+    rulesets: Ruleset | Sequence[Ruleset],
+    family: Family,
+    *,
+    noflush: bool = False,
+    sets: Mapping[str, Set] | None = None,
 ) -> tuple[core.Ruleset, tuple[Diagnostic, ...]]:
     """The core of what one text, or several one after another, put in force for a family.
 
@@ -30,11 +36,12 @@ def lower(
 
     iptables over nft reads ports of later fragments from their data (`core.Table.misreads_fragments`). Unless
     every text was saved by the other iptables, its rules may be loaded by this one: they are taken to do so.
+    With the contents of ipsets (`sets`) a match of a set is exact; of any other set it may hold.
     """
     texts = (rulesets,) if isinstance(rulesets, Ruleset) else tuple(rulesets)
     with uncollected():
         misreads = any(text.backend is not Backend.LEGACY for text in texts)
-        guards = _Guards(family, misreads)
+        guards = _Guards(family, misreads, changed_by(texts, sets or {}))
         loader = Loader(family, guards.likeness)
         for number, text in enumerate(texts):
             loader.run(text, noflush=noflush or number > 0)
@@ -47,8 +54,9 @@ def lower(
 class _Guards:
     """Guards of rules. Equal matches are lowered once: large rulesets repeat themselves."""
 
-    def __init__(self, family: Family, misreads_fragments: bool) -> None:
+    def __init__(self, family: Family, misreads_fragments: bool, sets: Sets) -> None:
         self.family = family
+        self.sets = sets
         self.misreads_fragments = misreads_fragments
         self._headers: dict[Option, core.Guard] = {}
         self._matches: dict[Match, core.Guard] = {}
@@ -71,7 +79,8 @@ class _Guards:
     def _match(self, match: Match) -> core.Guard:
         found = self._matches.get(match)
         if found is None:
-            found = match_literals(match, self.family)
+            found = set_literals(match, self.family, self.sets) if match.name == "set" else None
+            found = match_literals(match, self.family) if found is None else found
             if self.misreads_fragments:
                 found = without_refusal(match, found)
             self._matches[match] = found

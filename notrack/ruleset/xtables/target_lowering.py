@@ -74,7 +74,23 @@ def _plain(action: core.Action) -> tuple[Branch, ...]:
 
 def _tracking(target: Target, text: str, family: Family) -> tuple[Branch, ...]:
     """CT: without `--notrack` it gives the packet a template, which keeps tracking on."""
-    return _plain(core.Notrack() if target.option("--notrack") else core.Template(text))
+    if target.option("--notrack"):
+        return _plain(core.Notrack())
+    return _plain(core.Template(text, zones=_zones(target)))
+
+
+def _zones(target: Target) -> tuple[int, int] | None:
+    """The zones of both directions; None where a mark says them."""
+    zones = [0, 0]
+    for name, sides in (("--zone", (0, 1)), ("--zone-orig", (0,)), ("--zone-reply", (1,))):
+        option = target.option(name)
+        if option is None:
+            continue
+        if option.values[0] == "mark":
+            return None
+        for side in sides:
+            zones[side] = values.number(option.values[0], 65535)
+    return zones[0], zones[1]
 
 
 def _syn_proxy(target: Target, text: str, family: Family) -> tuple[Branch, ...]:
@@ -102,8 +118,10 @@ def _transparent(target: Target, text: str, family: Family) -> tuple[Branch, ...
 
 def _hops(target: Target, text: str, family: Family) -> tuple[Branch, ...]:
     option = target.options[0]
-    value = values.number(option.values[0], 255) if option.name.endswith("-set") else None
-    return _plain(core.SetField(Field.TTL, value, "" if value is not None else text))
+    value = values.number(option.values[0], 255)
+    if option.name.endswith("-set"):
+        return _plain(core.SetField(Field.TTL, value))
+    return _plain(core.ShiftField(Field.TTL, value if option.name.endswith("-inc") else -value))
 
 
 def _octet(mask: int, value: int, text: str) -> tuple[Branch, ...]:
