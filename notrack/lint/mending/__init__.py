@@ -6,10 +6,12 @@ shell scripts:
 1. `find(subject.documents, rule)` gives the rule of the core as it is `Written`, or None where it does not
    stand in a text as such (a variable, an included file, a line that could not be read).
 2. `written.body` is what it asks and does. A `Body` makes another: `mirrored(hook)`, `acting(ACCEPT)`,
-   `narrowed(UNTRACKED)`, `without(...)`, `asking(...)`, `moved(table, chain)`. What is not known in it (a
-   variable of a script, a comment) goes along as it is. `body.text` is the line for a message.
+   `instead(...)` (another rule of the same chain), `narrowed(UNTRACKED)`, `without(...)`, `asking(...)`,
+   `moved(table, chain)`. What is not known in it (a variable of a script, a comment) goes along as it is.
+   `body.text` is the line for a message.
 3. A placing function gives `Edits` for a `Fix`: `after`, `before` (same chain), `answered` (the chain of
-   another hook), `appended` (end of a chain), `rewritten` (in place), `deleted`, `characters`.
+   another hook), `appended` (end of a chain), `rewritten` (in place), `deleted`, `characters`. Where no rule
+   is there to begin with, `appended` takes a whole rule as a `Wording`.
 
 Each step gives None where it cannot be done for certain; then the finding has no fix. Matches and targets
 are `Wording`s: the same words in both languages.

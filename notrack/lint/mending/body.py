@@ -33,6 +33,10 @@ class Body(ABC):
         """The same matches with another target."""
 
     @abstractmethod
+    def instead(self, rule: Wording) -> Self | None:
+        """Another rule by the same command for the same table and chain: its matches and its target."""
+
+    @abstractmethod
     def narrowed(self, match: Wording) -> Self | None:
         """One more match behind those that are there."""
 

@@ -43,6 +43,9 @@ class NftBody(Body):
         stretches = [self._cut(span) for span in others]
         return self._with([(first.start, first.end, target.nft), *stretches])
 
+    def instead(self, rule: Wording) -> Self | None:
+        return None if rule.nft is None else self._with([(0, len(self.text), rule.nft)])
+
     def narrowed(self, match: Wording) -> Self | None:
         rule = self.rule
         if rule is None or match.nft is None:

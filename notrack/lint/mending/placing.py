@@ -3,13 +3,17 @@ cannot be done for certain."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from notrack.lint.finding import Edit
 from notrack.lint.mending import nft_placing, shell_placing
+from notrack.lint.mending.arguments import Flavour
 from notrack.lint.mending.body import Body
 from notrack.lint.mending.index import all_written
 from notrack.lint.mending.lines import line_after, line_before, line_deleted
 from notrack.lint.mending.nft_body import NftBody
 from notrack.lint.mending.splice import difference
+from notrack.lint.mending.wording import Wording
 from notrack.lint.mending.written import Edits, NftRule, RestoreRule, ShellCommand, Written, in_file
 from notrack.lint.mending.xtables_body import XtablesBody
 from notrack.ruleset import core
@@ -75,12 +79,17 @@ def answered(documents: tuple[Document, ...], rule: Written, body: Body, hook: c
 
 
 def appended(
-    documents: tuple[Document, ...], table: core.Table, chain: core.Chain, body: Body
+    documents: tuple[Document, ...], table: core.Table, chain: core.Chain, body: Body | Wording
 ) -> Edits | None:
     """A new rule at the end of a chain of the core, in whichever document has that chain.
 
-    The body must be made of a rule of the same kind of text; table and chain are set in it here.
+    A body must be made of a rule of the same kind of text; table and chain are set in it here. A wording is a
+    whole rule, matches and target, without its chain.
     """
+    if isinstance(body, Wording):
+        kinds = _worded(documents, table, chain, body)
+        placed = (appended(documents, table, chain, made) for made in kinds)
+        return next((edits for edits in placed if edits is not None), None)
     if isinstance(body, NftBody):
         made = nft_placing.appended(documents, table.name, chain, body.fresh().text)
         return None if made is None else in_file(made)
@@ -102,6 +111,26 @@ def appended(
         rule = sections[-1]
         return in_file((line_before(rule.section.footer or rule.span, _line(rule, moved)),))
     return None if last is not None else _in_empty_section(documents, table, moved)
+
+
+def _worded(
+    documents: tuple[Document, ...], table: core.Table, chain: core.Chain, rule: Wording
+) -> Iterator[Body]:
+    """A rule from scratch in every kind of text that the table may stand in."""
+    if " " in table.name:  # as nft tables are called
+        if rule.nft is not None:
+            yield NftBody(rule.nft)
+        return
+    family = next(iter(table.families))
+    if rule.xtables is not None:
+        yield XtablesBody(f"-A {chain.name} {rule.xtables}", Flavour.RESTORE, family)
+    for document in documents:
+        for one in reversed(all_written(document)):
+            if isinstance(one, ShellCommand) and one.family is family and not one.inserts:
+                made = one.body.instead(rule)
+                if made is not None:
+                    yield made
+                    break
 
 
 def added_line(section: xtables.Table, text: str) -> Edits | None:

@@ -57,6 +57,15 @@ class XtablesBody(Body):
             return None
         return self._with([(*self._bounds(found, old.at), target.xtables)])
 
+    def instead(self, rule: Wording) -> Self | None:
+        found = self.arguments
+        named = self._chain(found) if found else None
+        if found is None or named is None or rule.xtables is None or found.rule.number is not None:
+            return None
+        if any(_TABLE[0] == word.value for word in found.words[found.words.index(named) :]):
+            return None  # the table is named behind the chain
+        return self._with([(named.end, len(self.text), f" {rule.xtables}")])
+
     def narrowed(self, match: Wording) -> Self | None:
         found = self.arguments
         if found is None or match.xtables is None:

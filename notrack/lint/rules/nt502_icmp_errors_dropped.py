@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from notrack.lint.errors import NAMES, Loss, losses
-from notrack.lint.finding import Fault
+from notrack.lint.finding import Fault, Fix
+from notrack.lint.mending import Wording, appended, before, find
 from notrack.lint.phrases import traffic
 from notrack.lint.rule import Example, Rule
 from notrack.lint.stopping import Decision, asks_state, stopping
@@ -34,6 +35,7 @@ def check(subject: Subject) -> Iterator[Fault]:
                     _help(view, decision),
                     _related(loss, span),
                     witness,
+                    _fix(subject, view.family, decision),
                 )
 
 
@@ -67,6 +69,20 @@ def accept_line(family: Family, decision: Decision) -> str:
     return f"-A {decision.step.chain.name} {match} -j ACCEPT"
 
 
+def _fix(subject: Subject, family: Family, decision: Decision) -> Fix | None:
+    """The rule put in front of what stops the error, or at the end of the chain whose policy does."""
+    step = decision.step
+    text = accept_line(family, decision).removeprefix(f"-A {step.chain.name} ")
+    rule = Wording(None, text) if " " in step.table.name else Wording(text, None)
+    edits = None
+    if decision.rule is None:
+        edits = appended(subject.documents, step.table, step.chain, rule)
+    elif (written := find(subject.documents, decision.rule)) is not None:
+        body = written.body.instead(rule)
+        edits = before(written, body) if body is not None else None
+    return Fix("let the ICMP error in", edits) if edits else None
+
+
 def _related(loss: Loss, span: Span) -> tuple[Related, ...]:
     place = loss.rule.origin.span if loss.rule is not None else None
     return (Related(place, "takes the flow out of tracking"),) if place is not None and place != span else ()
@@ -95,7 +111,10 @@ RULE = Rule(
         small (NTP, DHCP), for the answers to the host's own datagrams, and where neither NOTRACK nor a rule
         for answers shows that the rules are meant to work without states.
     """,
-    mending="There is no automatic fix: the line to add stands in the finding.",
+    mending="""
+        The fix puts in the rule that the finding shows, in front of the rule that stops the error or at the
+        end of the chain. It is safe: nothing else is let in.
+    """,
     check=check,
     bad=(
         Example(
