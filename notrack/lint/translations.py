@@ -1,0 +1,288 @@
+"""What the nat table would do if nothing were untracked, and which rules that untrack are in its way.
+
+All of it is asked of the twin: the same rules without any NOTRACK. There a packet is judged and translated
+as one of a tracked flow; what the twin translates and a rule here untracks is never translated.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+from notrack.lint.bounds import bound, rules_of
+from notrack.lint.exposure import (
+    UDP,
+    changed,
+    is_service,
+    opening,
+    ordinary,
+    passing,
+    public,
+)
+from notrack.lint.view import Untracking, View
+from notrack.netfilter.effects import Effects
+from notrack.netfilter.model import Model
+from notrack.netfilter.translation import answers_on_wire
+from notrack.netfilter.visits import Visit, survivors, visits
+from notrack.netfilter.ways import LOOPBACK_INTERFACE, Way
+from notrack.packets.fields import AddressType, Field, domain
+from notrack.packets.intervals import IntervalSet
+from notrack.packets.packet_set import PacketSet
+from notrack.ruleset.core import Hook, Nat, NatKind, Notrack, Rule
+
+SOURCE_KINDS = (NatKind.SNAT, NatKind.MASQUERADE)
+_FEW = 256  # so many ports may be named for the sake of single services
+_ENDS = (
+    Field.SOURCE,
+    Field.SOURCE_TYPE,
+    Field.SOURCE_PORT,
+    Field.DESTINATION,
+    Field.DESTINATION_TYPE,
+    Field.DESTINATION_PORT,
+)
+_LOOSE = (
+    Field.STATE, Field.CT_DIRECTION, Field.CT_SNAT, Field.CT_DNAT, Field.FLAGS, Field.MAC, Field.PACKET_TYPE,
+    Field.LENGTH, Field.TTL, Field.TOS, Field.MARK, Field.CT_MARK,
+)  # fmt: skip
+_CLIENT = IntervalSet(((40000, 50000),))  # source ports that any client may have, and no service
+_BACK = {Way.LOCAL_IN: Way.LOCAL_OUT, Way.LOCAL_OUT: Way.LOCAL_IN, Way.FORWARD: Way.FORWARD}
+
+
+class Part(enum.Enum):
+    """Which packets of a translated flow a rule untracks."""
+
+    QUESTIONS = "questions"
+    ANSWERS = "answers"
+
+
+@dataclass(frozen=True, slots=True)
+class Conflict:
+    """A rule that untracks packets of flows that another one would translate."""
+
+    untracking: Untracking
+    translator: Visit
+    packets: PacketSet
+    part: Part
+    source: bool  # the source is translated, else the destination
+
+
+class Translations:
+    """The translations of a view."""
+
+    def __init__(self, view: View) -> None:
+        self.view = view
+        self.space = view.model.space
+
+    @cached_property
+    def nats(self) -> tuple[Nat, ...]:
+        """Every translation that the rules of the family hold."""
+        every = rules_of(self.view.ruleset, self.view.family)
+        return tuple(action for rule in every for action in rule.actions if isinstance(action, Nat))
+
+    @cached_property
+    def twin(self) -> Model:
+        """The same rules without NOTRACK."""
+
+        def tracked(rule: Rule) -> Rule:
+            if not any(isinstance(action, Notrack) for action in rule.actions):
+                return rule
+            return replace(rule, actions=tuple(one for one in rule.actions if not isinstance(one, Notrack)))
+
+        ruleset = changed(self.view.ruleset, tracked)
+        return Model(ruleset, self.view.family, self.view.host, space=self.space)
+
+    def untracking(self, way: Way) -> list[tuple[Untracking, PacketSet]]:
+        """The rules that untrack on a way, with the packets that they take for certain."""
+        found = [(one, ordinary(one.packets)) for one in self.view.untrackings if one.way is way]
+        return [(one, packets) for one, packets in found if packets]
+
+    def translated(self, way: Way, asked: PacketSet) -> Iterator[tuple[Effects, PacketSet, Visit]]:
+        """The first packets of a set that the twin translates, with what it does and the rule that does."""
+        if not asked:
+            return
+        alive = [
+            (effects, ordinary(packets))
+            for effects, packets in survivors(self.twin, way, asked).items()
+            if effects.source_nat or effects.destination_nat
+        ]
+        every = self.union(packets for _, packets in alive)
+        if not every:
+            return
+        rules = [
+            (visit, nat)
+            for visit in visits(self.twin, way, every)
+            if (nat := _nat_of(visit.rule)) is not None
+        ]
+        for effects, packets in alive:
+            for visit, nat in rules:
+                same = nat in (effects.source_nat, effects.destination_nat)
+                if same and (both := packets & visit.matching()):
+                    yield effects, both, visit
+
+    @cached_property
+    def conflicts(self) -> tuple[Conflict, ...]:
+        """Every rule that untracks what another translates, but for chance: see `collisions`."""
+        if not self.nats or not self.view.untrackings:
+            return ()
+        return (*self._questions(), *self._answers())
+
+    def _questions(self) -> Iterator[Conflict]:
+        for way in Way:
+            taken = [
+                (one, packets & opening(self.view))
+                for one, packets in self.untracking(way)
+                if not self.is_answer(one) and not _by_loopback(one, self.view)
+            ]
+            every = self.union(packets for _, packets in taken)
+            for effects, packets, visit in self.translated(way, every):
+                nat = _nat_of(visit.rule)
+                source = nat is not None and nat.kind in SOURCE_KINDS
+                if source and way is not Way.FORWARD:
+                    continue  # its own packets keep their address: it is the one that they would get
+                for one, mine in taken:
+                    hit = packets & mine
+                    if hit and not (source and self._routed_elsewhere(hit)) and not _on_purpose(visit, hit):
+                        yield Conflict(one, visit, hit, Part.QUESTIONS, source)
+
+    def _answers(self) -> Iterator[Conflict]:
+        for way, back in _BACK.items():
+            for one, packets in self.untracking(back):
+                service = bound(one.visit.rule.guard, Field.DESTINATION_PORT, self.view.family).size() <= _FEW
+                if service and not self.is_answer(one):
+                    continue  # a client may happen to have that port: a collision
+                for effects, asked, visit in self.translated(way, self.asking(packets, way)):
+                    source = effects.source_nat is not None
+                    if source and (way is not Way.FORWARD or self.names_ports(one)):
+                        continue
+                    hit = answers_on_wire(asked, effects) & packets
+                    own = effects.source_nat is None or self._may_be_own(hit, effects.source_nat)
+                    if hit and own and not _on_purpose(visit, hit):
+                        yield Conflict(one, visit, hit, Part.ANSWERS, source)
+
+    @cached_property
+    def collisions(self) -> tuple[Conflict, ...]:
+        """Every rule that names ports and may take the answers to flows whose source is translated: they
+        come to the port that the flow was given."""
+        if not any(nat.kind in SOURCE_KINDS for nat in self.nats):
+            return ()
+        return tuple(self._collisions())
+
+    def _collisions(self) -> Iterator[Conflict]:
+        for one, packets in self.untracking(Way.LOCAL_IN):
+            if not self.names_ports(one):
+                continue
+            meant = packets & self._handed_out
+            asking = self.asking(meant, Way.FORWARD)
+            for effects, asked, visit in self.translated(Way.FORWARD, asking):
+                if effects.source_nat is None or _nat_of(visit.rule) != effects.source_nat:
+                    continue
+                hit = answers_on_wire(asked, effects) & meant
+                if hit and self._may_be_own(hit, effects.source_nat):
+                    yield Conflict(one, visit, hit, Part.ANSWERS, True)
+
+    @cached_property
+    def _handed_out(self) -> PacketSet:
+        """Packets to ports that a translated flow really gets: from 1024 up, and the few that both ends of a
+        protocol use. Below 1024 a source port is kept, and no client has one there by itself."""
+        space = self.space
+        high = space.among(Field.DESTINATION_PORT, IntervalSet(((1024, 65535),)))
+        low = space.cube({Field.PROTOCOL: IntervalSet.single(UDP), Field.DESTINATION_PORT: _FIXED})
+        return PacketSet(space, space.join(high, low))
+
+    def asking(self, answers: PacketSet, way: Way) -> PacketSet:
+        """The packets that begin something on a way and whose answers, translated or not, may be in a set."""
+        loose = [*_LOOSE, *_ENDS, Field.OUT if way is Way.FORWARD else Field.STATE]
+        kept = {Field.SOURCE_PORT, Field.DESTINATION_PORT, Field.SOURCE, Field.DESTINATION}
+        moved = self._moved
+        loose = [field for field in loose if field not in kept - moved]
+        return answers.exists(loose).mirror() & opening(self.view)
+
+    @cached_property
+    def _moved(self) -> set[Field]:
+        """The fields of an answer (as it is on the wire) that differ from those of the question."""
+        found: set[Field] = set()
+        for nat in self.nats:
+            source = nat.kind in SOURCE_KINDS
+            found.add(Field.DESTINATION if source else Field.SOURCE)
+            if nat.ports is not None:
+                found.add(Field.DESTINATION_PORT if source else Field.SOURCE_PORT)
+        return found
+
+    def is_answer(self, one: Untracking) -> bool:
+        """Whether a rule untracks answers: it names the port of a service that they come from, and none (or
+        many) that they go to."""
+        guard = one.visit.rule.guard
+        sent = bound(guard, Field.SOURCE_PORT, self.view.family)
+        gone = bound(guard, Field.DESTINATION_PORT, self.view.family)
+        return is_service(sent) and gone.size() > _FEW
+
+    def names_ports(self, one: Untracking) -> bool:
+        """Whether a rule names ports at all."""
+        guard, family = one.visit.rule.guard, self.view.family
+        whole = domain(Field.SOURCE_PORT, family).whole
+        return any(
+            bound(guard, side, family) != whole for side in (Field.SOURCE_PORT, Field.DESTINATION_PORT)
+        )
+
+    def mirrored(self, packets: PacketSet, way: Way) -> bool:
+        """Whether some rule on a way untracks the answers to packets."""
+        client = packets & PacketSet.where(self.space, Field.SOURCE_PORT, _CLIENT)
+        answers = client.exists(_LOOSE).mirror()
+        return any(mine & answers for _, mine in self.untracking(way))
+
+    def forwarded(self, packets: PacketSet) -> PacketSet:
+        """The packets of a set that pass through the host to others, as the twin judges them."""
+        elsewhere = PacketSet.where(self.space, Field.DESTINATION_TYPE, AddressType.UNICAST)
+        return ordinary(passing(self.twin, Way.FORWARD, packets & opening(self.view) & elsewhere))
+
+    def union(self, parts: Iterable[PacketSet]) -> PacketSet:
+        return PacketSet(self.space, self.space.first([part.diagram for part in parts]))
+
+    def _routed_elsewhere(self, packets: PacketSet) -> bool:
+        """Whether routing may never bring packets to a rule for what leaves: they go to some addresses of
+        which nobody knows where they are, to inner networks, or back where they came from."""
+        family = self.view.family
+        targets = packets.project(Field.DESTINATION)
+        if not to_anyone(packets) and (
+            self.view.host.interfaces is None or targets.isdisjoint(public(family))
+        ):
+            return True
+        into, out = packets.project(Field.IN), packets.project(Field.OUT)
+        return into.size() == 1 and into == out
+
+    def _may_be_own(self, packets: PacketSet, nat: Nat) -> bool:
+        """Whether the addresses that packets go to may be the one that translated flows get."""
+        named = packets.project(Field.DESTINATION)
+        if nat.addresses is not None or self.view.host.interfaces is not None:
+            return True
+        return to_anyone(packets) or not named.isdisjoint(public(self.view.family))
+
+
+_FIXED = IntervalSet.of(((53, 53), (123, 123), (500, 500)))
+"""UDP ports that both ends use: name servers, time servers, IKE."""
+
+
+def to_anyone(packets: PacketSet) -> bool:
+    """Whether packets go to (nearly) everywhere."""
+    every = public(packets.space.family)
+    return 2 * (packets.project(Field.DESTINATION) & every).size() > every.size()
+
+
+def _nat_of(rule: Rule) -> Nat | None:
+    return next((action for action in rule.actions if isinstance(action, Nat)), None)
+
+
+def _by_loopback(one: Untracking, view: View) -> bool:
+    """Whether a rule is about what leaves by lo alone."""
+    out = bound(one.visit.rule.guard, Field.OUT, view.family)
+    return one.visit.hook is Hook.OUTPUT and out == IntervalSet.single(LOOPBACK_INTERFACE)
+
+
+def _on_purpose(visit: Visit, packets: PacketSet) -> bool:
+    """Whether a rule goes past kube-proxy's translation of some addresses that it names: a DNS cache on each
+    node answers at the address of the cluster's service."""
+    if not any(name.startswith("KUBE-") for name in (*visit.callers, visit.chain.name)):
+        return False
+    return any(packets.project(side).size() <= 16 for side in (Field.SOURCE, Field.DESTINATION))
