@@ -146,7 +146,7 @@ RULE = Rule(
             COMMIT
             *nat
             :OUTPUT ACCEPT [0:0]
-            -A OUTPUT ! -d 127.0.0.0/8 -m addrtype --dst-type LOCAL -p tcp --dport 8080 -j DNAT --to 172.17.0.2
+            -A OUTPUT -m addrtype --dst-type LOCAL -p tcp --dport 8080 -j DNAT --to 172.17.0.2
             COMMIT
             """,
         ),
