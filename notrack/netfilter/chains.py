@@ -31,9 +31,11 @@ from notrack.netfilter.translation import (
     nat_effects,
     strays,
     unchanging,
+    with_kind,
     without_status,
 )
 from notrack.packets import questions
+from notrack.packets.address import Family
 from notrack.packets.diagram import EMPTY, FULL, allow_frames
 from notrack.packets.fields import MIRROR, NO_DIRECTION, Field, State
 from notrack.packets.intervals import IntervalSet
@@ -244,10 +246,14 @@ class Chains:
         def settled(old: Outcome) -> Outcome:
             end = policy if old.end in (End.ON, End.RETURN) else old.end
             if end is End.ACCEPT:
-                return Outcome(End.ON, base_effects(old.effects, base, answers=self.answers))
+                return Outcome(End.ON, self.base_effects(old.effects, base))
             return Outcome(end, old.effects, self.hook)
 
         return self.algebra.ended(self._rules(chain), settled)
+
+    def base_effects(self, effects: Effects, base: Base) -> Effects:
+        """The effects behind a base chain, with what its type adds."""
+        return base_effects(effects, base, self.host, self.space.family, answers=self.answers)
 
     def _called(self, name: str) -> Function:
         """What a chain does to those who jump to it; one that is not there or calls itself is left at once.
@@ -304,7 +310,8 @@ class Chains:
         if isinstance(action, SetMark):
             return algebra.constant(Outcome(End.ON, mark_effects(action)))
         if isinstance(action, SetField | ShiftField):
-            return algebra.constant(Outcome(End.ON, self._facing(field_effects(action))))
+            effects = field_effects(action, self.hook, self.host, self.space.family)
+            return algebra.constant(Outcome(End.ON, self._facing(effects)))
         if isinstance(action, Nat):
             return self._translation(action)
         if isinstance(action, Unknown):
@@ -361,13 +368,17 @@ class Chains:
         return self.algebra.compose(accept, drop)
 
 
-def base_effects(effects: Effects, base: Base, *, answers: bool = False) -> Effects:
+def base_effects(
+    effects: Effects, base: Base, host: Host, family: Family, *, answers: bool = False
+) -> Effects:
     """What a base chain of type route did: a new destination makes the kernel look for a new way out."""
-    target = Field.SOURCE if answers else Field.DESTINATION
-    moved = any(field is target for field, _ in effects.fields)
-    if moved and base.kind is ChainType.ROUTE and base.hook is Hook.OUTPUT:
-        return replace(effects, rerouted=True)
-    return effects
+    if base.kind is not ChainType.ROUTE or base.hook is not Hook.OUTPUT:
+        return effects
+    facing = effects.mirrored() if answers else effects
+    if not any(field is Field.DESTINATION for field, _ in facing.fields):
+        return effects
+    moved = replace(with_kind(facing, host, family), rerouted=True)
+    return moved.mirrored() if answers else moved
 
 
 def unknown_facts(action: Unknown) -> tuple[str, str]:
@@ -379,12 +390,16 @@ def mark_effects(action: SetMark) -> Effects:
     return Effects(marks=((action.field, mark_bits(action)),))
 
 
-def field_effects(action: SetField | ShiftField) -> Effects:
-    """A TTL that nobody knows is taken to be one with which a packet is still forwarded."""
+def field_effects(action: SetField | ShiftField, hook: Hook, host: Host, family: Family) -> Effects:
+    """A TTL that nobody knows is taken to be one with which a packet is still forwarded.
+
+    A new destination at OUTPUT does not change the way of the packet, unless a chain of type route made it.
+    """
     if isinstance(action, ShiftField):
         return Effects(fields=((action.field, Shift(action.by, action.low, action.high)),))
     unknown = Unsure(action.what, _FORWARDED_TTL if action.field is Field.TTL else None)
-    return Effects(fields=((action.field, action.value if action.value is not None else unknown),))
+    made = Effects(fields=((action.field, action.value if action.value is not None else unknown),))
+    return made if hook is Hook.OUTPUT else with_kind(made, host, family)
 
 
 def template_effects(action: Template) -> Effects:

@@ -159,10 +159,36 @@ def _kind(nat: Nat, addresses: IntervalSet, host: Host, family: Family, name: st
     """What kind of address the new one is, where the host's facts tell."""
     if nat.kind in (NatKind.MASQUERADE, NatKind.REDIRECT):
         return AddressType.LOCAL
+    return kind_among(addresses, host, family, name, _TRANSLATED_KINDS)
+
+
+def kind_among(
+    addresses: IntervalSet, host: Host, family: Family, name: str, kinds: IntervalSet | None = None
+) -> Change:
+    """What kind of address one of these is; where that is not told, one of `kinds`."""
     local, maybe, _, broadcast = address_types(host, family)
+    groups = group_addresses(family)
     if addresses <= local:
         return AddressType.LOCAL
-    if addresses.isdisjoint(maybe | broadcast | group_addresses(family)):
+    if addresses <= groups:
+        return AddressType.MULTICAST
+    if addresses.isdisjoint(maybe | broadcast | groups):
         return AddressType.UNICAST
-    kinds = IntervalSet(((AddressType.UNICAST, AddressType.LOCAL),))
-    return Unsure(f"whether the address of {name} is local", kinds)
+    return Unsure(f"whether the address of {name} is local", kinds or _ALL_KINDS)
+
+
+def with_kind(effects: Effects, host: Host, family: Family) -> Effects:
+    """The effects of a rule that writes an address into the header, with the kind of the new one."""
+    made = effects
+    for field, kind in ((Field.SOURCE, Field.SOURCE_TYPE), (Field.DESTINATION, Field.DESTINATION_TYPE)):
+        change = dict(effects.fields).get(field)
+        if change is None or any(name is kind for name, _ in effects.fields):
+            continue
+        among = IntervalSet.single(change) if isinstance(change, int) else family.whole
+        name = f"{change:#x}" if isinstance(change, int) else getattr(change, "name", "a rule")
+        made = made.then(Effects(fields=((kind, kind_among(among, host, family, name)),)))
+    return made
+
+
+_TRANSLATED_KINDS = IntervalSet(((AddressType.UNICAST, AddressType.LOCAL),))
+_ALL_KINDS = IntervalSet(((AddressType.UNICAST, AddressType.MULTICAST),))

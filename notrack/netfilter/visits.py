@@ -6,7 +6,7 @@ from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 
 from notrack.netfilter import ways
-from notrack.netfilter.chains import Algebra, Chains, End, Function, base_effects
+from notrack.netfilter.chains import Algebra, Chains, End, Function
 from notrack.netfilter.effects import NONE, TRACKED_ANEW, Effects, Track, behind
 from notrack.netfilter.model import Model
 from notrack.netfilter.ways import STAGES, Mounted, Stage, Way
@@ -133,7 +133,7 @@ class _Run:
         groups = list(accepted.items())
         if base.policy is Verdict.ACCEPT:
             groups += back.items()
-        done = [(base_effects(effects, base, answers=self.model.answers), live) for effects, live in groups]
+        done = [(chains.base_effects(effects, base), packets) for effects, packets in groups]
         return _merged([*done, *passing.items()], self.model.space)
 
 

@@ -45,6 +45,7 @@ from notrack.packets.fields import NO_DIRECTION, NO_INTERFACE, AddressType, Fiel
 from notrack.packets.packet import Packet
 from notrack.ruleset.core import (
     Action,
+    Base,
     Chain,
     Hook,
     Jump,
@@ -62,6 +63,7 @@ from notrack.ruleset.core import (
     Verdict,
 )
 
+_LAST = (1 << 31) - 1
 ROUTING = "routing"
 """The name of the table that stands for what the kernel itself drops when it routes."""
 
@@ -143,7 +145,11 @@ class _Walk:
         assert base is not None
         before, self.effects = self.effects, NONE
         end = self.chain(item.table, item.chain, hook)
-        self.effects = before.then(base_effects(self.effects, base))
+        made = base_effects(self.effects, base, self.host, self.family)
+        for name, change in made.fields:
+            if (name, change) not in self.effects.fields:  # the kind of a new destination
+                self.values[name] = _value(self, change)
+        self.effects = before.then(made)
         if end in (End.ON, End.RETURN):
             policy = base.policy
             self.steps.append(Step(hook, item.table, item.chain, None, f"policy {policy.value}"))
@@ -208,7 +214,7 @@ class _Walk:
             self.add(mark_effects(action))
             return f"{action.field.value} {self.values[action.field]:#x}", End.ON
         if isinstance(action, SetField | ShiftField):
-            self.add(field_effects(action))
+            self.add(field_effects(action, hook, self.host, self.family))
             return f"{action.field.value} {self.values[action.field]}", End.ON
         if isinstance(action, Nat):
             return self.translated(action, hook)
@@ -340,7 +346,8 @@ def _seen(journey: _Walk, stage: Stage, original: Mapping[Field, int]) -> End:
     if not any(True for _ in _in_order(journey, stage)):
         return End.ON
     for name, value in seen.items():
-        journey.values[name] = _value(journey, value)
+        if isinstance(value, int) or name in ways.observed(journey.ruleset, journey.family)[0]:
+            journey.values[name] = _value(journey, value)
     end = _stage(journey, stage)
     if stage.hook is Hook.EGRESS:
         journey.values |= {name: kept[name] for name in (Field.MAC, Field.LENGTH)}
@@ -442,7 +449,7 @@ _HINTS = {
 def _unforwarded(journey: _Walk, verdict: Verdict, why: str) -> End:
     """What routing itself does with a packet, as a step that people can read."""
     rule = Rule((), (verdict,), Origin(text=why))
-    chain = Chain("forwarding", (rule,))
+    chain = Chain("forwarding", (rule,), Base(Hook.PREROUTING, _LAST))
     table = Table(ROUTING, frozenset((journey.family,)), (chain,))
     journey.steps.append(Step(Hook.PREROUTING, table, chain, rule, verdict.value))
     return End(verdict.value)

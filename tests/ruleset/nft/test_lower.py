@@ -293,3 +293,13 @@ def test_every_accepted_rule_has_a_place_in_the_core() -> None:
 
 def tracked(chain: core.Chain) -> list[core.Fact]:
     return [part for rule in chain.rules for part in rule.guard if isinstance(part, core.Fact)]
+
+
+def test_a_zone_of_both_directions_or_of_one() -> None:
+    body = "ct zone set 5\nct original zone set 6\nct reply zone set 7\nct zone set meta mark"
+    zones = [actions[0].zones for _, actions in rules(body) if isinstance(actions[0], core.Template)]
+    assert zones == [(5, 5), (6, 0), (0, 7), None]
+
+
+def test_a_frame_may_be_called_one_for_the_host() -> None:
+    assert rules("meta pkttype set host") == [((), (core.SetField(Field.PACKET_TYPE, 0),))]

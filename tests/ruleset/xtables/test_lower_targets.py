@@ -37,9 +37,20 @@ def test_notrack(target: str) -> None:
     assert actions(target, table="raw", chain="PREROUTING") == (core.Notrack(),)
 
 
-@pytest.mark.parametrize("target", ["CT", "CT --zone 5", "CT --helper ftp", "CT --timeout short"])
-def test_any_other_ct_is_a_template(target: str) -> None:
-    assert actions(target, table="raw", chain="PREROUTING") == (core.Template(f"-j {target}"),)
+@pytest.mark.parametrize(
+    ("target", "zones"),
+    [
+        ("CT", (0, 0)),
+        ("CT --zone 5", (5, 5)),
+        ("CT --zone-orig 5", (5, 0)),
+        ("CT --zone-reply 6", (0, 6)),
+        ("CT --zone mark", None),
+        ("CT --helper ftp", (0, 0)),
+        ("CT --timeout short", (0, 0)),
+    ],
+)
+def test_any_other_ct_is_a_template(target: str, zones: tuple[int, int] | None) -> None:
+    assert actions(target, table="raw", chain="PREROUTING") == (core.Template(f"-j {target}", zones=zones),)
 
 
 @pytest.mark.parametrize(
@@ -82,8 +93,8 @@ def test_restored_and_saved_marks_are_not_known() -> None:
 
 def test_hops() -> None:
     assert actions("TTL --ttl-set 5", table="mangle") == (core.SetField(Field.TTL, 5),)
-    (less,) = actions("TTL --ttl-dec 1", table="mangle")
-    assert isinstance(less, core.SetField) and less.value is None and less.what
+    assert actions("TTL --ttl-dec 1", table="mangle") == (core.ShiftField(Field.TTL, -1),)
+    assert actions("HL --hl-inc 3", V6, table="mangle") == (core.ShiftField(Field.TTL, 3),)
     assert actions("HL --hl-set 255", V6, table="mangle") == (core.SetField(Field.TTL, 255),)
 
 
