@@ -6,14 +6,15 @@ from collections.abc import Iterator
 
 from notrack.lint.errors import NAMES, Loss, losses
 from notrack.lint.finding import Fault, Fix
-from notrack.lint.mending import Wording, appended, before, find
+from notrack.lint.mending import Wording, Written, appended, before, deleted, find
 from notrack.lint.phrases import traffic
 from notrack.lint.rule import Example, Rule
 from notrack.lint.stopping import Decision, asks_state, stopping
 from notrack.lint.subject import Subject
 from notrack.lint.view import View
 from notrack.packets.address import Family
-from notrack.packets.fields import State
+from notrack.packets.fields import Field, State
+from notrack.ruleset.core import Among, Literal, Verdict
 from notrack.text.diagnostic import Related, Severity
 from notrack.text.source import Span
 
@@ -78,9 +79,32 @@ def _fix(subject: Subject, family: Family, decision: Decision) -> Fix | None:
     if decision.rule is None:
         edits = appended(subject.documents, step.table, step.chain, rule)
     elif (written := find(subject.documents, decision.rule)) is not None:
-        body = written.body.instead(rule)
+        later = _accepted_later(subject, decision)
+        body = later.body if later is not None else written.body.instead(rule)
         edits = before(written, body) if body is not None else None
+        gone = deleted(later) if later is not None else ()
+        edits = None if edits is None or gone is None else (*edits, *gone)
     return Fix("let the ICMP error in", edits) if edits else None
+
+
+def _accepted_later(subject: Subject, decision: Decision) -> Written | None:
+    """The rule behind the one that stops the error which is meant to let it in: it only stands too late."""
+    rules = decision.step.chain.rules
+    for rule in rules[rules.index(decision.rule) + 1 :] if decision.rule in rules else ():
+        if rule.actions == (Verdict.ACCEPT,) and any(_is_error(literal) for literal in rule.guard):
+            return find(subject.documents, rule)
+    return None
+
+
+def _is_error(literal: Literal) -> bool:
+    """Whether a rule asks for ICMP errors by their types."""
+    errors = (2, 3)  # packet too big; destination unreachable
+    return (
+        isinstance(literal, Among)
+        and literal.field is Field.ICMP_TYPE
+        and not literal.negated
+        and any(kind in literal.values for kind in errors)
+    )
 
 
 def _related(loss: Loss, span: Span) -> tuple[Related, ...]:
