@@ -9,10 +9,10 @@ tracked for certain.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from notrack.lint.raw import HOOK
 from notrack.lint.verdicts import Verdicts
 from notrack.netfilter import tracking
 from notrack.netfilter.ways import Way
@@ -21,7 +21,7 @@ from notrack.packets.diagram import FULL
 from notrack.packets.fields import AddressType, Field, interface_value
 from notrack.packets.intervals import IntervalSet
 from notrack.packets.packet_set import PacketSet
-from notrack.ruleset.core import Among, Guard, Hook, OneOf, Rule, Ruleset
+from notrack.ruleset.core import Among, Guard, Hook, OneOf, Rule, Ruleset, Table
 from notrack.text.source import Span
 
 if TYPE_CHECKING:
@@ -51,25 +51,40 @@ _SIDE = {Way.LOCAL_IN: Field.IN, Way.LOCAL_OUT: Field.OUT}
 _FEW = 64  # own addresses that a rule names are meant one by one, a network of them is not
 
 
-@dataclass(frozen=True, slots=True)
 class Leg:
-    """A NOTRACK rule as it is written, at one hook, with the packets that it takes out of tracking by way.
+    """A NOTRACK rule as it is written, at one hook, with the packets that it takes out of tracking."""
 
-    `written`: the packets that its text asks for, with the rules that lead to it; what rules in front of it
-    leave to it, and which addresses are the host's, do not count. None where nothing can be said.
-    """
+    def __init__(self, flows: Flows, hook: Hook, rule: Rule) -> None:
+        self.flows = flows
+        self.hook = hook
+        self.rule = rule
+        self.places: list[tuple[Table, tuple[str, ...], Rule]] = []
+        self._taken: dict[Way, PacketSet] = {}
+        self._on: dict[Way, PacketSet] = {}
 
-    rule: Rule
-    hook: Hook
-    written: PacketSet
-    taken: dict[Way, PacketSet] = field(compare=False, hash=False)
+    def add(self, table: Table, callers: tuple[str, ...], rule: Rule, taken: dict[Way, PacketSet]) -> None:
+        """One more rule of the same place (a loop of a script), or another jump that leads to it."""
+        self.places.append((table, callers, rule))
+        for way, packets in taken.items():
+            self._taken[way] = self._taken[way] | packets if way in self._taken else packets
 
     @property
     def span(self) -> Span | None:
         return self.rule.origin.span
 
     def on(self, way: Way) -> PacketSet:
-        return self.taken.get(way, PacketSet.nothing(self.written.space))
+        """The packets of a way that the rule untracks (and not one before it)."""
+        if way not in self._on:
+            taken = self._taken.get(way, PacketSet.nothing(self.flows.space))
+            self._on[way] = taken & self.flows.untracked(way)
+        return self._on[way]
+
+    @cached_property
+    def written(self) -> PacketSet:
+        """The packets that its text asks for, with the rules that lead to it; what rules in front of it leave
+        to it, and which addresses are the host's, do not count."""
+        parts = [self.flows.view.written(*place).diagram for place in self.places]
+        return PacketSet(self.flows.space, self.flows.space.first(parts))
 
 
 class Flows:
@@ -80,27 +95,39 @@ class Flows:
         self.space = view.model.space
         self.verdicts = Verdicts(view)
         self._ground: dict[Way, PacketSet] = {}
+        self._untracked: dict[Way, PacketSet] = {}
         self._answered: dict[Way, PacketSet] = {}
         self._returning: dict[Way, PacketSet] = {}
 
     @cached_property
     def legs(self) -> tuple[Leg, ...]:
-        """Every NOTRACK rule that works, in the order in which packets meet them."""
+        """Every NOTRACK rule that untracks anything, in the order in which packets meet them."""
         found: dict[tuple[object, Hook], Leg] = {}
-        for one in self.view.untrackings:
-            rule, hook = one.visit.rule, one.visit.hook
-            packets = one.packets.exists((Field.STATE,)) & self.untracked(one.way)
-            if not packets:
+        for hook in (Hook.PREROUTING, Hook.OUTPUT):
+            ways = [way for way in Way if HOOK[way] is hook]
+            made = self.view.raw(hook)
+            if made is not None:
+                for one in made.takings:
+                    taken = dict.fromkeys(ways, PacketSet(self.space, one.packets))
+                    self._add(found, hook, one.rule, (one.table, one.callers, one.rule), taken)
                 continue
-            key = (rule.origin.span or id(rule), hook)
-            written = self.view.written(one.visit.table, one.visit.callers, rule)
-            if key not in found:
-                found[key] = Leg(rule, hook, written, {})
-            leg = found[key]
-            leg.taken[one.way] = leg.on(one.way) | packets
-            if not written <= leg.written:
-                found[key] = Leg(leg.rule, hook, leg.written | written, leg.taken)
-        return tuple(found.values())
+            for seen in self.view.untrackings:
+                if seen.way in ways:
+                    visit, taken = seen.visit, {seen.way: seen.packets.exists((Field.STATE,))}
+                    self._add(found, hook, visit.rule, (visit.table, visit.callers, visit.rule), taken)
+        return tuple(leg for leg in found.values())
+
+    def _add(
+        self,
+        found: dict[tuple[object, Hook], Leg],
+        hook: Hook,
+        rule: Rule,
+        place: tuple[Table, tuple[str, ...], Rule],
+        taken: dict[Way, PacketSet],
+    ) -> None:
+        key = (rule.origin.span or id(rule), hook)
+        leg = found.setdefault(key, Leg(self, hook, rule))
+        leg.add(*place, taken)
 
     def at(self, hook: Hook) -> tuple[Leg, ...]:
         return tuple(leg for leg in self.legs if leg.hook is hook)
@@ -117,13 +144,14 @@ class Flows:
 
     def untracked(self, way: Way) -> PacketSet:
         """The packets of a way that rules take out of tracking."""
-        marked = PacketSet(self.space, self.view.model.untracked(way))
-        return marked.exists((Field.STATE,)) & self.ground(way)
+        if way not in self._untracked:
+            self._untracked[way] = self.view.untracked(way).exists((Field.STATE,)) & self.ground(way)
+        return self._untracked[way]
 
     def answered(self, way: Way) -> PacketSet:
         """The packets of a way some answer to which may be taken out of tracking."""
         if way not in self._answered:
-            self._answered[way] = self._facing(way, self.view.answering.untracked(BACK[way]))
+            self._answered[way] = self._facing(way, self.view.answers_untracked(BACK[way]).diagram)
         return self._answered[way]
 
     def returning(self, way: Way) -> PacketSet:
@@ -183,6 +211,15 @@ class Flows:
     def unpaired(self, packets: PacketSet, way: Way) -> PacketSet:
         """The packets whose answers come, and are tracked for certain: of interfaces that are known."""
         rest = (packets & self.returning(way)) - self.paired(packets, way) - self._to_itself(packets, way)
+        return self._known(rest, way)
+
+    def suspect(self, way: Way) -> PacketSet:
+        """All packets of a way that are untracked and, as they stand, have tracked answers: what is not among
+        them is paired for certain."""
+        return self._known((self.untracked(way) & self.returning(way)) - self.answered(way), way)
+
+    def _known(self, rest: PacketSet, way: Way) -> PacketSet:
+        """The packets of interfaces that are known."""
         side = _SIDE.get(way)
         if rest and side is not None and self.interfaces is not None:
             rest = rest & PacketSet(self.space, self.space.among(side, self.interfaces))

@@ -63,8 +63,26 @@ def found(view: View) -> tuple[Half, ...]:
     if not view.untracks or not view.may_track:
         return ()
     flows = view.flows
-    each = [half for leg in flows.legs if (half := _half(flows, leg)) is not None]
+    suspects = _suspects(flows)
+    if not any(suspects.values()):
+        return ()
+    suspected = [leg for leg in flows.legs if any(leg.on(way) & suspects[way] for way in suspects)]
+    each = [half for leg in suspected if (half := _half(flows, leg)) is not None]
     return tuple(_brought_together(flows, each))
+
+
+def _suspects(flows: Flows) -> dict[Way, PacketSet]:
+    """By way, all packets whose rules are worth a closer look: asked of all at once, it costs little."""
+    found = {way: flows.suspect(way) for way in (Way.LOCAL_IN, Way.LOCAL_OUT)}
+    if not _forwards(flows):
+        return found
+    passing = wanted(flows, Way.FORWARD, flows.suspect(Way.FORWARD))
+    if passing:
+        paired = flows.untracked(Way.LOCAL_IN) & flows.answered(Way.LOCAL_IN)
+        ours = wanted(flows, Way.LOCAL_IN, ordinary(paired))
+        known = flows.view.host.addresses(flows.view.family) is not None
+        passing = passing - ours.exists((*_HOST_KINDS, *((Field.DESTINATION,) if known else ())))
+    return found | {Way.FORWARD: passing}
 
 
 def _half(flows: Flows, leg: Leg) -> Half | None:

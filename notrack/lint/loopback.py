@@ -99,21 +99,20 @@ def _for_lo(view: View, table: Table, chain: Chain, rule: Rule) -> bool:
 
 def _hurt(flows: Flows, legs: list[Leg]) -> Iterator[Inside]:
     """The first rule that makes TCP connections over lo break: later packets of theirs are INVALID."""
+    way, verdicts = Way.LOOPBACK, flows.verdicts
+    rest = flows.suspect(way) & _between_own(flows)
+    asked = _turned(rest.exists(OF_ONE_PACKET).may()) & flows.ground(way)
+    if not asked or not any(verdicts.filters(hook) for hook in (Hook.INPUT, Hook.OUTPUT)):
+        return
+    asked = asked - verdicts.accepted(way, asked, State.INVALID)
+    for state in (State.NEW, State.ESTABLISHED, State.UNTRACKED):
+        asked = asked & verdicts.accepted(way, asked, state)
+    answers = _turned(asked.exists(OF_ONE_PACKET)) & flows.ground(way)
+    answers = verdicts.accepted(way, answers, State.UNTRACKED)
     for leg in legs:
-        if asking(leg.written) is Asks.EITHER:
-            continue
-        over = leg.on(Way.LOOPBACK) & _between_own(flows)
-        rest = flows.unpaired(over, Way.LOOPBACK).exists(OF_ONE_PACKET).may() if over else over
-        asked = _turned(rest) & flows.ground(Way.LOOPBACK)
-        if not asked:
-            continue
-        verdicts, way = flows.verdicts, Way.LOOPBACK
-        for states in ((State.NEW,), (State.ESTABLISHED,), (State.UNTRACKED,)):
-            asked = asked & verdicts.accepted(way, asked, *states)
-        asked = asked - verdicts.accepted(way, asked, State.INVALID)
-        answers = _turned(asked.exists(OF_ONE_PACKET)) & flows.ground(way)
-        if asked and answers and verdicts.accepted(way, answers, State.UNTRACKED):
-            yield Inside(leg.rule, asked, hurts=True)
+        hit = answers & leg.on(way).may() if answers else answers
+        if hit and asking(leg.written) is not Asks.EITHER:
+            yield Inside(leg.rule, asked & _turned(hit.exists(OF_ONE_PACKET)), hurts=True)
             return
 
 

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from notrack.netfilter.effects import Track
+from notrack.lint.raw import HOOK, NotPlain, Raw, raw
+from notrack.netfilter.effects import NONE, Track
 from notrack.netfilter.guards import guard_set
 from notrack.netfilter.host import Host
 from notrack.netfilter.model import Model, Passage
 from notrack.netfilter.visits import Visit, visits
 from notrack.netfilter.ways import Way
 from notrack.packets.address import Family
+from notrack.packets.diagram import EMPTY
 from notrack.packets.fields import Field
 from notrack.packets.packet_set import PacketSet
 from notrack.ruleset.core import CONNTRACK_PRIORITY, Hook, Jump, Notrack, Rule, Ruleset, Table
@@ -46,6 +49,8 @@ class View:
     ruleset: Ruleset
     family: Family
     host: Host
+    _raw: dict[Hook, Raw | None] = field(default_factory=dict, init=False, repr=False)
+    _raw_answers: dict[Hook, int] = field(default_factory=dict, init=False, repr=False)
 
     @cached_property
     def model(self) -> Model:
@@ -100,18 +105,54 @@ class View:
     @cached_property
     def untrackings(self) -> tuple[Untracking, ...]:
         """Every rule that untracks something, on each way, in the order in which packets meet them."""
-        found: list[Untracking] = []
         if not self.untracks:
             return ()
+        found: list[Untracking] = []
         for way in Way:
-            for visit in visits(self.model, way):
-                if not _is_early(visit):
-                    break  # behind connection tracking nothing can be untracked any more
-                if any(isinstance(action, Notrack) for action in visit.rule.actions):
-                    taken = visit.matching(Track.PLAIN)
-                    if taken:
-                        found.append(Untracking(way, visit, taken))
+            made = self.raw(HOOK[way])
+            found += self._visited(way) if made is None else self._plain(way, made)
         return tuple(found)
+
+    def raw(self, hook: Hook) -> Raw | None:
+        """What the rules of a hook do before tracking; None where only `visits` can tell."""
+        if hook not in self._raw:
+            try:
+                self._raw[hook] = raw(self.model, hook)
+            except NotPlain:
+                self._raw[hook] = None
+        return self._raw[hook]
+
+    def _plain(self, way: Way, made: Raw) -> Iterator[Untracking]:
+        space, domain = self.model.space, self.model.domain(way)
+        for one in made.takings:
+            if (taken := space.meet(domain, one.packets)) != EMPTY:
+                groups = ((NONE, taken),)
+                visit = Visit(one.hook, one.table, one.chain, one.rule, one.callers, space, groups, groups)
+                yield Untracking(way, visit, PacketSet(space, taken))
+
+    def _visited(self, way: Way) -> Iterator[Untracking]:
+        for visit in visits(self.model, way):
+            if not _is_early(visit):
+                break  # behind connection tracking nothing can be untracked any more
+            if any(isinstance(action, Notrack) for action in visit.rule.actions):
+                taken = visit.matching(Track.PLAIN)
+                if taken:
+                    yield Untracking(way, visit, taken)
+
+    def untracked(self, way: Way) -> PacketSet:
+        """The packets that rules take out of tracking, of any way that begins at the same hook."""
+        made = self.raw(HOOK[way])
+        space = self.model.space
+        return PacketSet(space, self.model.untracked(way) if made is None else made.untracked)
+
+    def answers_untracked(self, way: Way) -> PacketSet:
+        """The packets the answers to which, on a way, rules take out of tracking."""
+        space = self.model.space
+        if self.raw(HOOK[way]) is None:
+            return PacketSet(space, self.answering.untracked(way))
+        if HOOK[way] not in self._raw_answers:
+            self._raw_answers[HOOK[way]] = raw(self.answering, HOOK[way]).untracked
+        return PacketSet(space, self._raw_answers[HOOK[way]])
 
     def written(self, table: Table, callers: tuple[str, ...], rule: Rule) -> PacketSet:
         """The packets that a rule asks for by ends, protocol and interfaces, the jumps to it included."""
