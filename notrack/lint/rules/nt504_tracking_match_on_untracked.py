@@ -115,7 +115,7 @@ def _judged(view: View, rule: CoreRule, ways: tuple[Way, ...]) -> PacketSet | No
 
 def _fault(view: View, span: Span, asked: str, packets: PacketSet) -> Fault:
     witness = packets.witness()
-    legs = [leg for leg in view.flows.legs if any(packets & leg.on(way) for way in leg.taken)]
+    legs = [leg for leg in view.flows.legs if any(packets & leg.on(way) for way in Way)]
     places = [leg.span for leg in legs if leg.span is not None][:2]
     return Fault(
         span,
