@@ -48,13 +48,15 @@ _INNER = ("lo", "docker", "br-", "veth", "cali", "virbr", "vnet", "lxc", "cni", 
 def opening(view: View) -> PacketSet:
     """Packets that begin something at a port: a bare SYN, or any packet of another protocol with ports.
 
-    A listening TCP socket takes only a SYN without ACK, RST and FIN. Where tracking is on they are NEW. What
-    goes to a group is left out.
+    A listening TCP socket takes only a SYN without ACK, RST and FIN. Where tracking is on they are NEW. They
+    bear no mark yet. What goes to a group is left out.
     """
     space = view.model.space
     whole = {
         Field.FRAGMENT: IntervalSet.single(Fragment.WHOLE),
         Field.DESTINATION_TYPE: IntervalSet(((AddressType.UNICAST, AddressType.LOCAL),)),
+        Field.MARK: IntervalSet.single(0),
+        Field.CT_MARK: IntervalSet.single(0),
     }
     if view.model.tracks:
         whole[Field.STATE] = IntervalSet.single(State.NEW)

@@ -21,6 +21,7 @@ from notrack.lint.exposure import (
     passing,
     public,
 )
+from notrack.lint.owners import is_generated
 from notrack.lint.view import Untracking, View
 from notrack.netfilter.effects import Effects
 from notrack.netfilter.model import Model
@@ -94,8 +95,13 @@ class Translations:
         return Model(ruleset, self.view.family, self.view.host, space=self.space)
 
     def untracking(self, way: Way) -> list[tuple[Untracking, PacketSet]]:
-        """The rules that untrack on a way, with the packets that they take for certain."""
-        found = [(one, ordinary(one.packets)) for one in self.view.untrackings if one.way is way]
+        """The rules that untrack on a way, with the packets that they take for certain. What a program wrote
+        (Calico, Cilium) is left out: it knows what it translates."""
+        found = [
+            (one, ordinary(one.packets))
+            for one in self.view.untrackings
+            if one.way is way and not is_generated(one.visit.table, one.visit.chain)
+        ]
         return [(one, packets) for one, packets in found if packets]
 
     def translated(self, way: Way, asked: PacketSet) -> Iterator[tuple[Effects, PacketSet, Visit]]:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
 from notrack.lint.bounds import asks, bound, rules_of
 from notrack.lint.exposure import TCP, accepts, assumed, from_anyone, opened, ordinary, strangers
 from notrack.lint.finding import Fault, Fix
-from notrack.lint.mending import Body, Edits, Wording, deleted, find, rewritten
 from notrack.lint.rule import Example, Rule
+from notrack.lint.states import without_states
 from notrack.lint.subject import Subject
 from notrack.lint.view import View
 from notrack.netfilter.effects import Track
@@ -35,7 +34,7 @@ def check(subject: Subject) -> Iterator[Fault]:
 
 
 def _fault(subject: Subject, span: Span, rule: CoreRule, let: PacketSet, notes: tuple[str, ...]) -> Fault:
-    body, edits = _mended(subject, rule)
+    body, edits = without_states(subject.documents, rule, ("invalid",))
     return Fault(
         span,
         "packets that belong to no connection are let in here (state INVALID)",
@@ -44,29 +43,6 @@ def _fault(subject: Subject, span: Span, rule: CoreRule, let: PacketSet, notes: 
         fix=Fix("accept INVALID packets no more", edits, safe=False) if edits else None,
         notes=notes,
     )
-
-
-def _mended(subject: Subject, rule: CoreRule) -> tuple[Body | None, Edits | None]:
-    """The rule without INVALID, and the edits that make it so; it goes where it asks for nothing else."""
-    written = find(subject.documents, rule)
-    found = _STATES.search(written.body.text) if written else None
-    if written is None or found is None or found["negated"]:
-        return None, None
-    names = [name.strip() for name in found["names"].strip("{} ").split(",")]
-    kept = [name for name in names if name.lower() != "invalid"]
-    if len(kept) == len(names):
-        return None, None
-    if not kept:
-        return None, deleted(written)
-    listed = ",".join(kept)
-    braced = f"{{ {', '.join(kept)} }}" if found["names"].startswith("{") else listed
-    body = written.body.asking(Wording(found["option"], "ct state"), Wording(listed, braced))
-    return body, rewritten(written, body) if body else None
-
-
-_STATES = re.compile(
-    r"(?P<negated>!\s+)?(?P<option>--(?:ct)?state|ct state)\s+(?P<names>\{[^}]*\}|[\w,]+)", re.ASCII
-)
 
 
 def _takes_invalid(rule: CoreRule, view: View) -> bool:
