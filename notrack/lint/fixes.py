@@ -1,8 +1,8 @@
 """Applies the fixes of findings to the texts they are about, as far as they prove themselves.
 
-A fix counts only if the texts still read afterwards, its finding is gone, and no finding is there that was
-not there before. Where one comes up that has a fix itself, that is made too. What does not pass is left out,
-and the finding stays for people.
+A fix counts only if the texts still read afterwards, its finding is gone, and no error or warning is there
+that was not there before. Where one comes up that has a fix itself, that is made too. What does not pass is
+left out, and the finding stays for people.
 """
 
 from __future__ import annotations
@@ -175,7 +175,7 @@ class _Mending:
     def _following(self, before: _State, after: _State, done: list[Finding]) -> list[Finding]:
         """Findings that came up with some fixes, if all of them can be mended in their turn."""
         left = _left(before, done)
-        new = {key for key, count in after.census.items() if count > left[key]}
+        new = _new(after, left)
         if _reads_worse(before, after) or any(_code_of(one) in new for one in done):
             return []
         found = [one for one in after.findings if _code_of(one) in new]
@@ -231,10 +231,17 @@ def _proves(before: _State, after: _State, chosen: list[Finding]) -> bool:
     """
     left = _left(before, chosen)
     shows = all(_is_unread(one, before) for one in chosen)
-    looked_at = {_code_of(one) for one in chosen} if shows else set(after.census)
-    if any(after.census[key] > left[key] for key in looked_at):
+    own = {_code_of(one) for one in chosen}
+    if (not shows and _new(after, left)) or any(after.census[key] > left[key] for key in own):
         return False
     return not _reads_worse(before, after) and after.undecided <= before.undecided
+
+
+def _new(after: _State, left: Counter[tuple[str, str]]) -> set[tuple[str, str]]:
+    """Codes and files of which there are more errors and warnings than may be. What is mere information comes
+    and goes with the rules."""
+    counted = {_code_of(one) for one in after.findings if one.rule.severity is not Severity.INFO}
+    return {key for key in counted if after.census[key] > left[key]}
 
 
 def _left(before: _State, gone: list[Finding]) -> Counter[tuple[str, str]]:
