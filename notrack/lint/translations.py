@@ -142,7 +142,7 @@ class Translations:
                 if not self.is_answer(one) and not _by_loopback(one, self.view)
             ]
             every = self.union(packets for _, packets in taken)
-            for effects, packets, visit in self.translated(way, every):
+            for _, packets, visit in self.translated(way, every):
                 nat = _nat_of(visit.rule)
                 source = nat is not None and nat.kind in SOURCE_KINDS
                 if source and way is not Way.FORWARD:

@@ -1,4 +1,4 @@
-"""Programs that translate addresses on a host by themselves: seen from the names of chains, or known facts."""
+"""Programs that translate addresses on a host by themselves: known by their chains, or by the host's facts."""
 
 from __future__ import annotations
 

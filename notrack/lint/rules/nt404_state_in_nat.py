@@ -33,10 +33,10 @@ def check(subject: Subject) -> Iterator[Fault]:
 
 def _states(guard: Guard) -> IntervalSet:
     """The states that a guard names; none where it names those that it does not want."""
-    named = [
-        one.values for one in guard if isinstance(one, Among) and one.field is Field.STATE and not one.negated
-    ]
-    return named[0] if named else IntervalSet()
+    for literal in guard:
+        if isinstance(literal, Among) and literal.field is Field.STATE and not literal.negated:
+            return literal.values
+    return IntervalSet()
 
 
 def _fault(subject: Subject, rule: CoreRule, asked: IntervalSet) -> Fault:
@@ -88,7 +88,7 @@ RULE = Rule(
             :PREROUTING ACCEPT [0:0]
             :POSTROUTING ACCEPT [0:0]
             -A PREROUTING -m conntrack --ctstate INVALID -j RETURN  ### NT404
-            -A PREROUTING -p tcp --dport 443 -m state --state NEW,UNTRACKED -j REDIRECT --to-ports 8443  ### NT404
+            -A PREROUTING -p tcp --dport 443 -m state --state NEW,UNTRACKED -j REDIRECT  ### NT404
             -A POSTROUTING -o eth0 -j MASQUERADE
             COMMIT
             """,

@@ -39,7 +39,7 @@ def _fault(program: Translator, careless: list[tuple[Untracking, PacketSet]]) ->
     return Fault(
         program.place or rules[0],
         f"{program.name} translates on this host: what it publishes must not be untracked",
-        "untrack by the host's own address as well (`-d` and its mirror `-s`, or `-m addrtype --dst-type LOCAL`), "
+        "untrack by the host's own address as well (`-d`, mirrored `-s`, or `-m addrtype --dst-type LOCAL`), "
         f"and no port that {program.name} publishes",
         related=tuple(
             Related(place, "untracks by port alone") for place in rules if place != program.place
