@@ -88,6 +88,9 @@ def document(source: Source, family: Family | None = None, include: Include | No
         return _shell(source, include)
     if form is Format.IPSET:
         return _ipset(source)
+    if form is Format.DISPLAY:
+        message = "this is what `iptables -L` prints, which does not tell all of a rule"
+        return _unread(source, form, message, "print the rules with `iptables-save`, or with `iptables -S`")
     return _unread(source, form, f"this holds no rules: it looks like a file of the kind {form.value}", None)
 
 
@@ -99,8 +102,11 @@ def _unread(source: Source, form: Format | None, message: str, hint: str | None)
 def _restore(source: Source, family: Family | None) -> Document:
     from notrack.ruleset.xtables.reader import read
 
-    found, told = ((family,), True) if family is not None else families(source.text, source.name)
-    tree, diagnostics = read(source, found[0] if len(found) == 1 else None)
+    found, told = families(source.text, source.name)
+    mixed = len(found) > 1
+    if family is not None:
+        found, told = (family,), True
+    tree, diagnostics = read(source, None if mixed else found[0])
     if not told:
         message = "nothing here tells IPv4 from IPv6: read as IPv4"
         diagnostics = (Diagnostic(Severity.INFO, message, source.span(0, 0)), *diagnostics)

@@ -6,7 +6,7 @@ import enum
 import re
 
 from notrack.packets.address import Family
-from notrack.ruleset.xtables.family import guessed, headed
+from notrack.ruleset.xtables.family import guessed, headed, parts
 
 
 class Format(enum.Enum):
@@ -17,6 +17,7 @@ class Format(enum.Enum):
     NFT_JSON = "nft json"
     SHELL = "shell script"
     IPSET = "ipset"
+    DISPLAY = "iptables -L"
     SITE = "site"
     SYSCTL = "sysctl.d"
     MODPROBE = "modprobe.d"
@@ -37,6 +38,7 @@ _INTERPRETERS = {
 _TABLES = r"(?:table|chain|rule|set|map|element|counter|quota|limit|ct|flowtable|ruleset|tables|sets|maps)"
 # The first line that fits one of these decides, the first that fits it wins.
 _SIGNS: tuple[tuple[Format, re.Pattern[str]], ...] = (
+    (Format.DISPLAY, re.compile(r"Chain \S+ \((?:policy [A-Z]+|\d+ references)")),
     (
         Format.IPSET,
         re.compile(
@@ -117,8 +119,11 @@ def _voted(text: str) -> Format | None:
 def families(text: str, name: str) -> tuple[tuple[Family, ...], bool]:
     """The families of a text for iptables-restore, and whether anything told them.
 
-    The header decides, then the file's name, then the addresses; lines with -4 and -6 are for both.
+    The header decides (several may tell of both), then the file's name, then the addresses; lines with -4 and
+    -6 are for both.
     """
+    if both := parts(text):
+        return tuple(family for family in Family if any(family is found for _, found in both)), True
     if (family := headed(text)) is not None:
         return (family,), True
     if re.search(r"^-4\s", text, re.MULTILINE) and re.search(r"^-6\s", text, re.MULTILINE):

@@ -52,7 +52,9 @@ class Loader:
         """Without `noflush` each section empties its table first, as iptables-restore does."""
         seen: set[str] = set()
         for section in ruleset.sections:
-            if isinstance(section, Table) and section.committed:
+            if not isinstance(section, Table) or section.family not in (None, self.family):
+                continue
+            if section.committed:
                 if not noflush and section.name in self.tables:
                     if section.name in seen:
                         self._say(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from typing import TypeGuard
 
 from notrack.packets.address import Family
 from notrack.ruleset.collection import uncollected
@@ -11,7 +12,7 @@ from notrack.ruleset.xtables.backend import told
 from notrack.ruleset.xtables.catalogue import VERDICTS, target_named
 from notrack.ruleset.xtables.checks import Checks
 from notrack.ruleset.xtables.cursor import Problem
-from notrack.ruleset.xtables.family import guessed
+from notrack.ruleset.xtables.family import guessed, parts
 from notrack.ruleset.xtables.rule_reader import LineReader
 from notrack.ruleset.xtables.scope import Scope
 from notrack.ruleset.xtables.tree import (
@@ -38,6 +39,7 @@ BUILTIN = {
     "security": ("INPUT", "FORWARD", "OUTPUT"),
 }
 
+_BUILTIN = {frozenset(chains): name for name, chains in reversed(BUILTIN.items())}
 _CHAIN = re.compile(r":(\S+)[ \t]+(\S+)(?:[ \t]+\[(\d{1,20}):(\d{1,20})\])?$", re.ASCII)
 _COUNTERS = re.compile(r"\[(\d{1,20}):(\d{1,20})\][ \t]*", re.ASCII)
 _TOOL = re.compile(
@@ -51,10 +53,11 @@ def read(source: Source, family: Family | None = None) -> tuple[Ruleset, tuple[D
 
     An ERROR is a line that the loader refuses (kept as `Broken`), a WARNING something that is kept as it is:
     unknown matches, targets and options, a missing COMMIT, old spellings. Without a family the header and
-    the addresses decide it; if they do not, or speak of both, the ruleset has none. Never raises.
+    the addresses decide it; if they do not, or speak of both, the ruleset has none. A text that holds what
+    was saved of both families has none either, but each of its tables has one. Never raises.
     """
     with uncollected():
-        reader = _Reader(source, family or guessed(source.text))
+        reader = _Reader(source, family)
         reader.read()
         return reader.ruleset(), tuple(sorted(reader.diagnostics, key=_place))
 
@@ -66,12 +69,23 @@ def _place(diagnostic: Diagnostic) -> int:
 class _Section:
     """A table while its lines are still being read."""
 
-    __slots__ = ("header", "lines", "name")
+    __slots__ = ("header", "lines", "name", "policed")
 
     def __init__(self, name: str, header: Span | None) -> None:
         self.name = name
         self.header = header
         self.lines: list[Line] = []
+        self.policed: list[str] = []
+
+    def is_over(self, chain: str) -> bool:
+        """Whether the policy of a chain begins the listing of another table: of one that has begun already,
+        or behind the rules of one all of whose built-in chains are there."""
+        whole = isinstance(self.lines[-1], Rule) and frozenset(self.policed) in _BUILTIN
+        return chain in self.policed or whole
+
+    def listed(self) -> str | None:
+        """The table whose built-in chains these are; None if that is not told."""
+        return _BUILTIN.get(frozenset(self.policed))
 
 
 class _Reader:
@@ -79,7 +93,9 @@ class _Reader:
 
     def __init__(self, source: Source, family: Family | None) -> None:
         self.source = source
-        self.family = family
+        self.parts = [] if family is not None else list(parts(source.text))
+        self.part: Family | None = None  # of the lines that are read now, where a text holds both
+        self.family = family = family or (None if self.parts else guessed(source.text))
         self.diagnostics: list[Diagnostic] = []
         self.sections: list[Table | Trivia | Broken] = []
         self.open: _Section | None = None
@@ -96,16 +112,21 @@ class _Reader:
         for raw in self.source.text.split("\n"):
             line = raw.rstrip(" \t\r")
             start = offset + len(line) - len(line.lstrip(" \t"))
+            if self.parts:
+                self._begin_part(offset)
             if line or offset < len(self.source.text):
                 self._line(line.lstrip(" \t"), start)
                 if raw.endswith("\r"):
                     self._carriage_return(Span(self.source, offset + len(raw) - 1, offset + len(raw)))
             offset += len(raw) + 1
+        self._closed()
+        self._check_targets()
+
+    def _closed(self) -> None:
         if self.open is not None and self.open.header is not None:
             self._close(None)
         elif self.open is not None:
             self._end(self.open, True, None)
-        self._check_targets()
 
     def _line(self, line: str, start: int) -> None:
         span = Span(self.source, start, start + len(line))
@@ -126,14 +147,19 @@ class _Reader:
             self._other(line, span)
 
     def _add(self, line: Line) -> None:
+        section = self.open
+        bare = section is not None and section.header is None
+        if section and bare and _sets_policy(line) and section.is_over(line.arguments[0]):
+            self._end(section, True, None)
         if self.open is not None:
             self.open.lines.append(line)
         elif isinstance(line, Trivia | Broken):
             self.sections.append(line)
         else:
-            self._once("this line stands in no table", line.span, "it is read as part of the table filter")
             self.open = _Section("filter", None)
             self.open.lines.append(line)
+        if isinstance(line, Command) and line.name == "-P" and self.open is not None:
+            self.open.policed += line.arguments[:1]
 
     # Lines about rules.
 
@@ -207,13 +233,39 @@ class _Reader:
         self._end(section, False, None)
 
     def _end(self, section: _Section, committed: bool, footer: Span | None) -> None:
-        self.sections.append(Table(section.name, tuple(section.lines), committed, section.header, footer))
+        if section.header is None:
+            self._bare(section)
+        lines = tuple(section.lines)
+        self.sections.append(Table(section.name, lines, committed, section.header, footer, self.part))
         self.open = None
+
+    def _bare(self, section: _Section) -> None:
+        """Names the table of lines that stand in none."""
+        first = next((line.span for line in section.lines if not isinstance(line, Trivia)), None)
+        listed = section.listed()
+        if listed is not None:
+            section.name = listed
+            message = f"read as what `iptables -S` prints of the table {listed}"
+            self.diagnostics.append(Diagnostic(Severity.INFO, message, first))
+            return
+        if section.policed and "FORWARD" not in section.policed:
+            section.name = "nat" if "POSTROUTING" in section.policed else section.name
+        self._once(
+            "this line stands in no table", first, f"it is read as part of the table {section.name}"
+        )
 
     # Everything else.
 
     def _trivia(self, line: str, span: Span) -> None:
         self._add(Trivia(line, span))
+
+    def _begin_part(self, offset: int) -> None:
+        """From here on the rules are those of another family, if that begins here."""
+        while self.parts and self.parts[0][0] <= offset:
+            if self.open is not None:
+                self._closed()
+            self.part = self.parts.pop(0)[1]
+            self.scope = self._scope(self.part)
 
     def _other(self, line: str, span: Span) -> None:
         if _SHELL.match(line):
@@ -252,14 +304,18 @@ class _Reader:
 
     def _check_targets(self) -> None:
         tables = [section for section in self.sections if isinstance(section, Table)]
-        chains = {name: _chains(name, tables) for name in {table.name for table in tables}}
+        kinds: dict[tuple[str, Family | None], list[Table]] = {}
         for table in tables:
-            known: set[str] = set(VERDICTS) | chains[table.name]
+            kinds.setdefault((table.name, table.family), []).append(table)
+        chains = {kind: _chains(kind[0], same) for kind, same in kinds.items()}
+        for table in tables:
+            there = chains[table.name, table.family]
+            known: set[str] = set(VERDICTS) | there
             for line in table.lines:
                 if isinstance(line, Rule) and line.table in (None, table.name):
-                    self._check_rule(line, chains[table.name], known)
+                    self._check_rule(line, table.family, there, known)
 
-    def _check_rule(self, rule: Rule, chains: set[str], known: set[str]) -> None:
+    def _check_rule(self, rule: Rule, family: Family | None, chains: set[str], known: set[str]) -> None:
         if rule.chain not in chains:
             near = self.checks.suggestion(rule.chain, chains)
             chains.add(rule.chain)
@@ -268,13 +324,17 @@ class _Reader:
         target = rule.target
         if target is None or target.name in known:
             return
-        if target.goto or target_named(target.name, rule.family or self.family) is None:
+        if target.goto or target_named(target.name, rule.family or family or self.family) is None:
             message = f"no chain and no known target {target.name!r}"
             self._say(
                 Severity.WARNING, message, rule.span_of(target), self.checks.suggestion(target.name, known)
             )
         elif not target.goto:
             known.add(target.name)
+
+
+def _sets_policy(line: Line) -> TypeGuard[Command]:
+    return isinstance(line, Command) and line.name == "-P" and bool(line.arguments)
 
 
 def _chains(name: str, tables: list[Table]) -> set[str]:

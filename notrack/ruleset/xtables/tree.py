@@ -158,7 +158,8 @@ class Table:
     """One section from `*name` to `COMMIT`. A file may hold several sections of one name.
 
     `committed` is False where COMMIT is missing: the loader then changes nothing. `header` and `footer` are
-    the places of the two lines; a listing of `iptables -S` has neither and is read as the table `filter`.
+    the places of the two lines; a listing of `iptables -S` has neither, and its table is the one that has
+    these built-in chains. `family` is set where a text holds the rules of both.
     """
 
     name: str
@@ -166,6 +167,7 @@ class Table:
     committed: bool = True
     header: Span | None = field(default=None, compare=False, repr=False)
     footer: Span | None = field(default=None, compare=False, repr=False)
+    family: Family | None = None
 
     @staticmethod
     def of(name: str, chains: tuple[Chain, ...], rules: tuple[Rule, ...]) -> Table:
