@@ -16,6 +16,7 @@ COMMANDS = {
     "explain": "print the manual page of a code of the linter",
     "rules": "list everything that the linter finds",
     "untrack": "take one service out of tracking in rules that are there, and change nothing else",
+    "import": "draft a site from rules that are there, and say what it cannot say",
     "trace": "follow one packet through every hook, rule by rule",
     "diff": "show which packets change verdict, tracking or translation between two rulesets",
     "test": "hold a site's expectations to the model, and to the real kernel",

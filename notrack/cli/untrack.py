@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from notrack.draft.obstacles import Obstacle
     from notrack.draft.service import Asked
     from notrack.draft.untrack import Untracked
+    from notrack.netfilter.host import Host
     from notrack.ruleset.formats import Reading
     from notrack.text.diagnostic import Diagnostic
     from notrack.text.source import Source
@@ -61,22 +62,29 @@ def run(args: argparse.Namespace) -> int:
     except Rejected as rejected:
         tell(rejected.diagnostics, args.color)
         return USAGE
-    sources = _sources(args)
-    if sources is None:
-        return NOT_UNDERSTOOD
+    read = _read(args)
+    if read is None:
+        return REFUSED if args.live else NOT_UNDERSTOOD
+    sources, host = read
     if args.undo:
         return _undo(sources, service, args)
-    return _untrack(sources, service, args)
+    return _untrack(sources, service, host, args)
 
 
-def _sources(args: argparse.Namespace) -> list[Source] | None:
+def _read(args: argparse.Namespace) -> tuple[list[Source], Host] | None:
+    """The texts, and what is known about their host; None after it was told what is wrong with them."""
+    from notrack.cli.hostfile import host
+    from notrack.cli.liverules import live
     from notrack.cli.rulesfile import sources
 
-    if not args.live:
-        return sources(args.rules)
-    from notrack.cli.liverules import live_sources
-
-    return live_sources()
+    facts = host(args.host, args.color)
+    if facts is None:
+        return None
+    if args.live:
+        found = live()
+        return found if found is None or args.host is None else (found[0], facts)
+    texts = sources(args.rules)
+    return None if texts is None else (texts, facts)
 
 
 def _undo(sources: Sequence[Source], service: Asked, args: argparse.Namespace) -> int:
@@ -90,8 +98,7 @@ def _undo(sources: Sequence[Source], service: Asked, args: argparse.Namespace) -
     return _printed(sources, made, args)
 
 
-def _untrack(sources: Sequence[Source], service: Asked, args: argparse.Namespace) -> int:
-    from notrack.cli.hostfile import host
+def _untrack(sources: Sequence[Source], service: Asked, host: Host, args: argparse.Namespace) -> int:
     from notrack.cli.messages import tell
     from notrack.cli.rulesfile import including
     from notrack.draft.untrack import untrack
@@ -99,9 +106,6 @@ def _untrack(sources: Sequence[Source], service: Asked, args: argparse.Namespace
     from notrack.ruleset.formats import read_all
     from notrack.text.diagnostic import Severity
 
-    facts = host(args.host, args.color)
-    if facts is None:
-        return NOT_UNDERSTOOD
     family = Family(args.family) if args.family else None
     include = including(args.rules)
 
@@ -113,7 +117,7 @@ def _untrack(sources: Sequence[Source], service: Asked, args: argparse.Namespace
     if faults:
         tell(faults, args.color)
         return NOT_UNDERSTOOD
-    found = untrack(sources, service, facts, read)
+    found = untrack(sources, service, host, read)
     _advise(reading)
     if found.refusals:
         tell([_as_diagnostic(one) for one in found.refusals], args.color)
@@ -143,7 +147,7 @@ def _explain(found: Untracked) -> None:
 
     rules = sum(1 for line in found.added if "notrack untrack" in line and not line.startswith("#"))
     note(f"{rules} rules added; proven: no packet of a flow is treated otherwise than before")
-    told = {}
+    told: dict[object, object] = {}
     for change in found.exposed:
         told.setdefault((change.role, change.way), change.witness())
     for witness in told.values():
