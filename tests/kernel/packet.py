@@ -31,6 +31,7 @@ class Packet:
     more: bool = False
     length: int = 0
     payload: bytes = b""
+    ttl: int = 0
 
     @property
     def is_fragment(self) -> bool:
@@ -136,7 +137,8 @@ def parse(data: bytes) -> Packet:
     src, dst = (str(ipaddress.IPv4Address(part)) for part in (data[12:16], data[16:20]))
     body = data[(data[0] & 15) * 4 : length]
     offset, more = (frag & 0x1FFF) * 8, bool(frag & 0x2000)
-    return _transport(Packet(4, src, dst, proto, offset=offset, more=more, length=length), body)
+    seen = Packet(4, src, dst, proto, offset=offset, more=more, length=length, ttl=data[8])
+    return _transport(seen, body)
 
 
 def _parse6(data: bytes) -> Packet:
@@ -148,7 +150,7 @@ def _parse6(data: bytes) -> Packet:
     if proto == FRAGMENT and len(body) >= 8:
         proto, frag = struct.unpack("!BxH", body[:4])
         offset, more, body = frag & ~7, bool(frag & 1), body[8:]
-    seen = Packet(6, src, dst, proto, offset=offset, more=more, length=IPV6_HEADER + length)
+    seen = Packet(6, src, dst, proto, offset=offset, more=more, length=IPV6_HEADER + length, ttl=data[7])
     return _transport(seen, body)
 
 
@@ -166,7 +168,7 @@ def _transport(seen: Packet, body: bytes) -> Packet:
         kind, payload = (body[0], body[1]), body[4:]
     return Packet(
         seen.family, seen.src, seen.dst, seen.proto, sport, dport, flags, kind,
-        seen.offset, seen.more, seen.length, payload,
+        seen.offset, seen.more, seen.length, payload, seen.ttl,
     )  # fmt: skip
 
 

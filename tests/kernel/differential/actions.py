@@ -45,7 +45,26 @@ def untrack(rng: random.Random) -> Part:
     """Something of the CT target: mostly NOTRACK."""
     if rng.random() < 0.85:
         return NOTRACK if rng.random() < 0.8 else Part("-j NOTRACK", "notrack")
-    return Part("-j CT --zone 5", "ct zone set 5")
+    return zone(rng)
+
+
+def zone(rng: random.Random) -> Part:
+    """A zone for both directions, or for one."""
+    number = rng.choice((5, 5, 6))
+    return rng.choice(
+        (
+            Part(f"-j CT --zone {number}", f"ct zone set {number}"),
+            Part(f"-j CT --zone {number}", f"ct zone set {number}"),
+            Part(f"-j CT --zone-orig {number}", f"ct original zone set {number}"),
+            Part(f"-j CT --zone-reply {number}", f"ct reply zone set {number}"),
+        )
+    )
+
+
+def address(rng: random.Random, family: int) -> Part:
+    """Another destination without any connection: nft writes it into the header."""
+    target = rng.choice(peers("server", family) + peers("client", family)[:1] + own(family))
+    return Part(None, f"{'ip' if family == 4 else 'ip6'} daddr set {target}")
 
 
 def ports_of(rng: random.Random, join: str = "-") -> str:
@@ -86,11 +105,14 @@ def source(rng: random.Random, family: int, proto: str | None, *, masquerade: bo
     return Part(f"-j SNAT --to-source {target}", f"snat {head} to {target}")
 
 
-def set_field(rng: random.Random, family: int) -> Part:
+def set_field(rng: random.Random, family: int, *, nft: bool = False) -> Part:
     """The TTL or the DSCP gets another value (xtables: in mangle alone)."""
     head = "ip" if family == 4 else "ip6"
-    if rng.random() < 0.5:
-        value = rng.choice((10, 63, 65))
+    if not nft and rng.random() < 0.3:
+        way, by = rng.choice((("dec", 1), ("dec", 63), ("dec", 64), ("inc", 1), ("inc", 200)))
+        return Part(f"-j {'TTL --ttl' if family == 4 else 'HL --hl'}-{way} {by}", None)
+    if rng.random() < 0.6:
+        value = rng.choice((1, 2, 10, 63, 65))
         if family == 4:
             return Part(f"-j TTL --ttl-set {value}", f"ip ttl set {value}")
         return Part(f"-j HL --hl-set {value}", f"ip6 hoplimit set {value}")

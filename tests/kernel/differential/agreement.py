@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from notrack.ruleset.core import Hook
 from tests.kernel.differential.bench import Bench, Connection, Observation, Outcome
 from tests.kernel.differential.expected import Expectation, Oracle, header, lowered
 from tests.kernel.differential.flows import Tuple, answer_of, tuple_of
@@ -113,20 +114,30 @@ def _arrival_difference(said: Expectation, seen: Observation) -> str:
         return f"it arrived as {header}, not as {said.header}"
     if said.mark is not None and seen.mark is not None and seen.mark != said.mark:
         return f"its mark is {seen.mark:#x}, not {said.mark:#x}"
+    if said.ttl is not None and arrived.ttl != said.ttl:
+        return f"its TTL is {arrived.ttl}, not {said.ttl}"
     return ""
 
 
 def _answered(said: Expectation, probe: Probe) -> bool:
     """Whether the answer to a rejected packet can be seen: one to a translated source may have no way."""
     untouched = said.trace is None or header(said.trace, probe) == tuple_of(probe)
-    return untouched and answerable(probe)
+    return untouched and answerable(probe) and not _from_device(said)
+
+
+def _from_device(said: Expectation) -> bool:
+    """Whether a table of devices rejects: the answer passes no hook where it could be seen."""
+    trace = said.trace
+    ended = trace is not None and trace.hook is Hook.INGRESS
+    return ended and trace is not None and trace.steps[-1].table.name.startswith("netdev")
 
 
 def answerable(probe: Probe) -> bool:
     """Whether the kernel says anything to the sender of a rejected packet."""
     group = probe.dst.startswith(("224.", "ff")) or probe.dst.endswith(".255")
     summed = probe.proto in (1, 6, 17, 58)  # of others it computes a checksum that they have not
-    return summed and not (probe.is_error or group or probe.fragments or "R" in probe.flags)
+    grouped = group or probe.frame in ("broadcast", "multicast")
+    return summed and not (probe.is_error or grouped or probe.fragments or "R" in probe.flags)
 
 
 def entry_differences(outcome: Outcome, oracle: Oracle) -> list[str]:

@@ -24,6 +24,7 @@ from tests.kernel.rules import restore
 from tests.kernel.ruletext import xt
 
 ETH_P_ALL, OUTGOING = 3, 4
+FRAMES = {"broadcast": b"\xff" * 6, "multicast": b"\x01\x00\x5e\x00\x00\x01"}
 QUIET = """table inet quiet {
   chain c {
     type filter hook prerouting priority -500; policy drop;
@@ -65,7 +66,7 @@ class Observation:
 
 @dataclass(frozen=True, slots=True)
 class Connection:
-    """An entry: both tuples as (source, destination, source port, destination port), and its zone.
+    """An entry: both tuples as (source, destination, source port, destination port), and the zone of each.
 
     ICMP has its identifier and its type instead of ports; what has no ports has 0.
     """
@@ -74,7 +75,7 @@ class Connection:
     proto: int
     original: tuple[str, str, int, int]
     reply: tuple[str, str, int, int]
-    zone: int = 0
+    zones: tuple[int, int] = (0, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,9 +209,9 @@ class Bench:
         if probe.proto == 6:
             resets[reset_key(probe)] = probe.number
         for data in octets(probe):
-            self._put(probe.sender, data)
+            self._put(probe.sender, data, probe.frame)
 
-    def _put(self, sender: str, data: bytes) -> None:
+    def _put(self, sender: str, data: bytes, frame: str = "") -> None:
         family = data[0] >> 4
         dst = packet.parse(data).dst
         if sender == "host":
@@ -219,9 +220,9 @@ class Bench:
             return
         node: Node = self.lab.client if sender == "client" else self.lab.server
         ethertype = 0x86DD if family == 6 else 0x0800
-        self._senders[sender].sendto(
-            data, ("eth0", ethertype, 0, 0, link_address(dst, node.links[0].far_mac))
-        )
+        far = node.links[0].far_mac
+        to = FRAMES.get(frame) or link_address("192.0.2.80" if frame == "host" else dst, far)
+        self._senders[sender].sendto(data, ("eth0", ethertype, 0, 0, to))
 
     # --- what was seen --------------------------------------------------------------------------
 
@@ -382,4 +383,6 @@ def _connection(line: str, family: int) -> Connection:
             ports = [int(pairs["id"][index]), int(pairs["type"][index])]
         return pairs["src"][index], pairs["dst"][index], ports[0], ports[1]
 
-    return Connection(family, proto, one(0), one(1), int(pairs.get("zone", ["0"])[0]))
+    both = pairs.get("zone", ["0"])[0]
+    zones = int(pairs.get("orig", [both])[0]), int(pairs.get("reply", [both])[0])
+    return Connection(family, proto, one(0), one(1), zones)

@@ -10,14 +10,15 @@ from notrack.netfilter.effects import Track, Unsure
 from notrack.netfilter.guards import fields_of
 from notrack.netfilter.host import Host
 from notrack.netfilter.tracking import first_state, keepers, reassemblers
-from notrack.netfilter.walk import Trace, Undetermined, walk
-from notrack.netfilter.ways import Way
+from notrack.netfilter.translation import LEAVES
+from notrack.netfilter.walk import Step, Trace, Undetermined, walk
+from notrack.netfilter.ways import Way, raw
 from notrack.packets.address import Family
-from notrack.packets.fields import AddressType, Field, Fragment, State
+from notrack.packets.fields import AddressType, Field, Fragment, PacketType, State, interface_name
 from notrack.packets.intervals import IntervalSet
 from notrack.packets.packet import Packet
 from notrack.ruleset import core
-from notrack.ruleset.core import ChainType, Hook, Nat, NatKind, Ruleset, SetField
+from notrack.ruleset.core import DEFRAGMENTATION_PRIORITY, ChainType, Hook, Nat, NatKind, Ruleset, SetField
 from notrack.ruleset.nft import lower as nft_lowering
 from notrack.ruleset.nft import reader as nft_reader
 from notrack.ruleset.xtables import lower as xt_lowering
@@ -46,6 +47,7 @@ DEVICE = {"client": "eth0", "server": "eth1"}
 FAMILY = {4: Family.IPV4, 6: Family.IPV6}
 ENDS = ((Field.SOURCE, Field.SOURCE_PORT), (Field.DESTINATION, Field.DESTINATION_PORT))
 FIRST_NAT, LAST_NAT = -100, 100
+KINDS = dict.fromkeys(Hook, ChainType.FILTER) | {Hook.OUTPUT: ChainType.ROUTE}  # it is routed anew
 
 
 class Unreadable(AssertionError):
@@ -61,6 +63,7 @@ class Expectation:
     where: str = ""
     header: Tuple | None = None
     mark: int | None = None
+    ttl: int | None = None
     state: str = ""
     trace: Trace | None = None
 
@@ -111,6 +114,9 @@ class Oracle:
         }
         self.flows = Flows()
         self.unsure: set[int] = set()  # numbers of probes whose flow is not judged
+        devices = ("eth0", "eth1", "lo")
+        self.known = {f"what {word} by another interface passes {name}" for name in devices
+                      for word in ("comes in", "leaves")} | {LEAVES}  # fmt: skip
 
     def expect(self, seen: Observation) -> Expectation:
         """What the model says of a probe; `seen` settles only what the kernel was free to choose."""
@@ -123,7 +129,7 @@ class Oracle:
         try:
             if probe.fragments and not self._reassembles(probe):
                 return self._pieces(probe)
-            made = self._whole(probe, seen)
+            made = (self._raw(probe) if probe.fragments else None) or self._whole(probe, seen)
         except Undetermined as problem:
             made = Expectation("unsure", f"undetermined: {problem}")
         if made.verdict == "unsure":
@@ -137,7 +143,7 @@ class Oracle:
         # What the rules do before connection tracking, as nothing behind it shows: a later NOTRACK or zone is
         # without effect on a packet that has an entry, and translations are not asked.
         early = self._walked(probe, rules, state=State.ESTABLISHED, guess=True)
-        zone = _zone(early)
+        zone = early.effects.zones
         bare = early.state is State.UNTRACKED or early.effects.track is Track.TEMPLATE  # by a late zone
         if bare or _ended_early(early):
             member = self.flows.member(probe, zone)
@@ -148,7 +154,7 @@ class Oracle:
             return self._error(probe, zone)
         member = self.flows.member(probe, zone)
         if member is not None:
-            return self._later(probe, member, zone)
+            return self._later(probe, member)
         chosen = self._settled(self._walked(probe, rules), probe, seen)
         if isinstance(chosen, Expectation):
             return chosen
@@ -156,7 +162,7 @@ class Oracle:
             return self._opens(chosen, probe, zone)
         return self._said(chosen, probe)
 
-    def _opens(self, trace: Trace, probe: Probe, zone: int) -> Expectation:
+    def _opens(self, trace: Trace, probe: Probe, zone: tuple[int, int]) -> Expectation:
         final = header(trace, probe)
         original = tuple_of(probe)
         flow = Flow(probe.family, probe.proto, original, answer_of(final, probe), zone)
@@ -175,7 +181,7 @@ class Oracle:
         strangers = [one for one in theirs if one not in (None, (flow.original, flow.reply))]
         return bool(strangers) or self.flows.collides(flow) or flow.original == flow.reply
 
-    def _later(self, probe: Probe, member: Membership, zone: int) -> Expectation:
+    def _later(self, probe: Probe, member: Membership) -> Expectation:
         flow = member.flow
         known = member.state
         self.flows.passed(member, probe.flags)
@@ -189,7 +195,7 @@ class Oracle:
         trace = self._walked(probe, rules, state=known, reply=member.reply, host=host)
         return self._said(trace, probe)
 
-    def _error(self, probe: Probe, zone: int) -> Expectation:
+    def _error(self, probe: Probe, zone: tuple[int, int]) -> Expectation:
         about = _inner(probe)
         inner = replace(probe, proto=about[1], icmp=about[2], sport=about[0][2], dport=about[0][3])
         found = self.flows.find(inner, answer_of(about[0], inner), zone, about[1])
@@ -228,7 +234,7 @@ class Oracle:
                 problem = raised
                 continue
             target = _text(trace.values[Field.DESTINATION], probe.family)
-            if guess or _fits(target, trace.way, out):
+            if guess or trace.ended_by_routing or _fits(target, trace.way, out):
                 return trace
         raise problem or Undetermined("no way fits")
 
@@ -250,17 +256,19 @@ class Oracle:
 
     def _said(self, trace: Trace, probe: Probe) -> Expectation:
         state = trace.state.name.lower()
-        effects = trace.effects
-        if effects.track is Track.TEMPLATE and (effects.source_nat or effects.destination_nat):
-            return Expectation("unsure", "a zone behind tracking, then a translation", trace=trace)
-        if trace.assumed:
-            return Expectation("unsure", f"rests on {trace.assumed[0][0]}", trace=trace)
+        guessed = [name for name, _ in trace.assumed if name not in self.known]
+        if guessed:
+            return Expectation("unsure", f"rests on {guessed[0]}", trace=trace)
         if trace.verdict in ("drop", "reject"):
             return Expectation(trace.verdict, state=state, trace=trace)
         target = _text(trace.values[Field.DESTINATION], probe.family)
         local = trace.way in (Way.LOCAL_IN, Way.LOOPBACK)
-        where = "host" if local else "server" if world.way_out(target) == "eth1" else "client"
-        return Expectation("arrive", "", where, header(trace, probe), trace.values[Field.MARK], state, trace)
+        out = world.way_out(target)
+        if trace.way is Way.LOCAL_OUT:
+            out = interface_name(trace.values[Field.OUT]) or out
+        where = "host" if local else "server" if out == "eth1" else "client"
+        mark, ttl = trace.values[Field.MARK], trace.values[Field.TTL]
+        return Expectation("arrive", "", where, header(trace, probe), mark, ttl, state, trace)
 
     # --- fragments without reassembly -----------------------------------------------------------
 
@@ -278,6 +286,23 @@ class Oracle:
             for rule in rules
         )
 
+    def _raw(self, probe: Probe) -> Expectation | None:
+        """What comes of pieces before they are put together, where rules see them; None: they all go on."""
+        rules = self.rulesets[probe.family]
+        if not raw(rules, FAMILY[probe.family]):
+            return None
+        kinds = (Fragment.FIRST, Fragment.LATER)
+        traces = [self._walked(probe, rules, fragment=kind, guess=True) for kind in kinds]
+        said = [self._said(trace, probe) for trace in traces]
+        if any(one.verdict == "unsure" for one in said):
+            return Expectation("unsure", "pieces before they are put together")
+        lost = [one for one, trace in zip(said, traces, strict=True) if _ended_raw(trace)]
+        if lost:
+            return replace(lost[0], verdict="drop", mark=None)
+        before = [_raw_steps(trace) for trace in traces]
+        same = [(step.rule, step.result) for step in before[0]] == [(s.rule, s.result) for s in before[1]]
+        return None if same else Expectation("unsure", "pieces fare differently before they are put together")
+
     def _pieces(self, probe: Probe) -> Expectation:
         """Each piece goes its own way; delivered is what comes whole to the end.
 
@@ -294,17 +319,14 @@ class Oracle:
         ]
         said = [self._said(trace, probe) for trace in traces]
         words = {one.verdict for one in said}
-        if "unsure" in words or len(words) > 1 or len({one.mark for one in said}) > 1:
+        same = len(words) == len({one.mark for one in said}) == len({one.ttl for one in said}) == 1
+        if "unsure" in words or not same:
             return Expectation("unsure", "pieces fare differently")
         return replace(said[0], mark=None)
 
 
 def ways(probe: Probe) -> Iterator[tuple[Way, str | None]]:
-    """The ways that a packet may take, the likeliest first; what OUTPUT translates the model follows itself.
-
-    A packet of the host's own that its translation sends out elsewhere is not judged: the hooks of its way
-    see two interfaces, of which the model knows one. Nor is one from loopback that leaves.
-    """
+    """The ways that a packet may take, the likeliest first; what OUTPUT translates the model follows."""
     local = world.is_own(probe.dst) or is_group(probe.dst)
     outs = [world.way_out(probe.dst)]
     if probe.sender == "host":
@@ -312,8 +334,6 @@ def ways(probe: Probe) -> Iterator[tuple[Way, str | None]]:
         return
     outs += [name for name in ("eth0", "eth1") if name not in outs]
     away: list[tuple[Way, str | None]] = [(Way.FORWARD, out) for out in outs]
-    if is_group(probe.dst):  # what comes to a group is never forwarded, translated or not
-        away = []
     yield from [(Way.LOCAL_IN, None), *away] if local else [*away, (Way.LOCAL_IN, None)]
 
 
@@ -326,6 +346,8 @@ def _fits(target: str, way: Way, out: str | None) -> bool:
     multi = is_group(target)
     if way in (Way.LOCAL_IN, Way.LOOPBACK):
         return world.is_own(target) or multi
+    if way is Way.LOCAL_OUT:
+        return True
     return not world.is_own(target) and world.way_out(target) == out
 
 
@@ -356,7 +378,15 @@ def as_packet(probe: Probe) -> Packet:
         length=_length(probe),
         ttl=probe.ttl,
         tos=probe.tos,
+        packet_type=frame_of(probe),
     )
+
+
+def frame_of(probe: Probe) -> PacketType | None:
+    """The frame in which the probe is sent. What asks for none in particular goes to the host alone."""
+    if probe.sender == "host" or (not probe.frame and ipaddress.ip_address(probe.dst).is_multicast):
+        return None
+    return PacketType[(probe.frame or "host").upper()]
 
 
 def _length(probe: Probe) -> int:
@@ -373,25 +403,40 @@ def header(trace: Trace, probe: Probe) -> Tuple:
     return src, dst, trace.values[Field.SOURCE_PORT], trace.values[Field.DESTINATION_PORT]
 
 
-def _zone(trace: Trace) -> int:
-    words = trace.effects.template.replace("=", " ").split()
-    return int(words[-1]) if "zone" in trace.effects.template and words[-1].isdigit() else 0
-
-
 def _confirmed(trace: Trace) -> bool:
     """Whether the entry of a first packet stays: it came to the end of POSTROUTING or of INPUT."""
     if trace.verdict == "accept":
         return True
-    return trace.way is Way.LOOPBACK and trace.hook in (Hook.PREROUTING, Hook.INPUT)
+    if trace.hook is Hook.EGRESS:
+        return True
+    return trace.way is Way.LOOPBACK and trace.hook in (Hook.INGRESS, Hook.PREROUTING, Hook.INPUT)
 
 
 def _ended_early(trace: Trace) -> bool:
     """Whether the packet was dropped before connection tracking."""
     first = Hook.OUTPUT if trace.way in (Way.LOOPBACK, Way.LOCAL_OUT) else Hook.PREROUTING
+    if trace.hook is Hook.INGRESS and first is Hook.PREROUTING:
+        return True
     if trace.verdict not in ("drop", "reject") or trace.hook is not first:
         return False
     bases = [step.chain.base for step in trace.steps if step.chain.base is not None]
     return bool(bases) and bases[-1].priority < core.CONNTRACK_PRIORITY
+
+
+def _raw_steps(trace: Trace) -> list[Step]:
+    """The steps of a packet that came in before fragments are put together."""
+    found: list[Step] = []
+    for step in trace.steps:
+        base = step.chain.base
+        early = step.hook is Hook.PREROUTING and (base is None or base.priority < DEFRAGMENTATION_PRIORITY)
+        if not (step.hook is Hook.INGRESS or early):
+            break
+        found.append(step)
+    return found
+
+
+def _ended_raw(trace: Trace) -> bool:
+    return trace.verdict in ("drop", "reject") and len(_raw_steps(trace)) == len(trace.steps)
 
 
 def _numbers(seen: Observation) -> dict[Field, int]:
@@ -458,7 +503,7 @@ def as_of_flow(rules: Ruleset, flow: Flow, reply: bool) -> Ruleset:
     last = _changes(before, now, 0)
     status = _status(flow)
     chains = [
-        core.Chain(f"entry {hook.value}", (core.Rule((), actions),), core.Base(hook, priority))
+        core.Chain(f"entry {hook.value}", (core.Rule((), actions),), core.Base(hook, priority, KINDS[hook]))
         for hook, priority, actions in (
             (Hook.PREROUTING, FIRST_NAT, first),
             (Hook.OUTPUT, FIRST_NAT, first),

@@ -24,7 +24,7 @@ class Flow:
     proto: int
     original: Tuple
     reply: Tuple
-    zone: int = 0
+    zones: tuple[int, int] = (0, 0)
     replied: bool = False
     stage: str = ""
     certain: bool = True
@@ -36,7 +36,7 @@ class Flow:
         )
 
     def connection(self) -> Connection:
-        return Connection(self.family, self.proto, self.original, self.reply, self.zone)
+        return Connection(self.family, self.proto, self.original, self.reply, self.zones)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,14 +77,19 @@ class Flows:
         self.all: list[Flow] = []
         self._by_tuple: dict[tuple[object, ...], tuple[Flow, bool]] = {}
 
-    def find(self, probe: Probe, tuple_: Tuple, zone: int, proto: int) -> tuple[Flow, bool] | None:
-        return self._by_tuple.get((probe.family, proto, zone, tuple_))
+    def find(
+        self, probe: Probe, tuple_: Tuple, zones: tuple[int, int], proto: int
+    ) -> tuple[Flow, bool] | None:
+        """The flow of a packet that rules put into these zones: the kernel looks into the first, then into
+        the other."""
+        found = (self._by_tuple.get((probe.family, proto, zone, tuple_)) for zone in zones)
+        return next((one for one in found if one is not None), None)
 
-    def member(self, probe: Probe, zone: int) -> Membership | None:
+    def member(self, probe: Probe, zones: tuple[int, int]) -> Membership | None:
         """What a packet is to the flows there are; None for the first of its own."""
         if probe.is_error:
             return None
-        found = self.find(probe, tuple_of(probe), zone, probe.proto)
+        found = self.find(probe, tuple_of(probe), zones, probe.proto)
         if found is None:
             return None
         flow, reply = found
@@ -102,7 +107,7 @@ class Flows:
 
     def add(self, flow: Flow) -> None:
         """A new flow; one that collides with another is not certain, nor is the other."""
-        keys = [(flow.family, flow.proto, flow.zone, one) for one in (flow.original, flow.reply)]
+        keys = _keys(flow)
         for key in keys:
             if flow.original == flow.reply:  # the kernel cannot tell its directions, nor can we
                 flow.certain = False
@@ -113,9 +118,13 @@ class Flows:
         self.all.append(flow)
 
     def collides(self, flow: Flow) -> bool:
-        return any(
-            (flow.family, flow.proto, flow.zone, one) in self._by_tuple for one in (flow.original, flow.reply)
-        )
+        return any(key in self._by_tuple for key in _keys(flow))
+
+
+def _keys(flow: Flow) -> list[tuple[object, ...]]:
+    """The entry's two places in the table."""
+    both = zip(flow.zones, (flow.original, flow.reply), strict=True)
+    return [(flow.family, flow.proto, zone, tuple_) for zone, tuple_ in both]
 
 
 def first_stage(flags: str) -> str:

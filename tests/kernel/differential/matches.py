@@ -90,8 +90,8 @@ def address_span(rng: random.Random, family: int) -> Part:
 def interface(rng: random.Random, hook: str) -> Part | None:
     """The way in or out, where xtables knows it."""
     into, out = (
-        hook in ("prerouting", "input", "forward", ""),
-        hook in ("forward", "output", "postrouting", ""),
+        hook in ("ingress", "prerouting", "input", "forward", ""),
+        hook in ("forward", "output", "postrouting", "egress", ""),
     )
     side, word = rng.choice([("-i", "iifname")] * into + [("-o", "oifname")] * out)
     name = rng.choice((WAN.device, LAN.device, "lo", "eth+", WAN.device, LAN.device))
@@ -224,13 +224,10 @@ def length(rng: random.Random) -> Part:
     )
 
 
-def ttl(rng: random.Random, family: int, hook: str) -> Part:
-    """A comparison of the TTL or hop limit, where the packet has the one that it came with.
-
-    From FORWARD on it is one less, which the model leaves out: there no comparison may hang on it.
-    """
+def ttl(rng: random.Random, family: int) -> Part:
+    """A comparison of the TTL or hop limit."""
     word, sign = rng.choice((("lt", "<"), ("gt", ">"), ("eq", "==")))
-    value = rng.choice((10, 63, 64, 65) if hook in ("prerouting", "input", "output") else (30, 100))
+    value = rng.choice((1, 2, 9, 10, 62, 63, 64, 65, 127))
     if family == 4:
         return Part(f"-m ttl --ttl-{word} {value}", f"ip ttl {sign} {value}")
     return Part(f"-m hl --hl-{word} {value}", f"ip6 hoplimit {sign} {value}")
@@ -241,6 +238,22 @@ def dscp(rng: random.Random, family: int) -> Part:
     negated = rng.random() < 0.25
     head = "ip" if family == 4 else "ip6"
     return Part(f"-m dscp {'! ' * negated}--dscp {value}", f"{head} dscp {'!= ' * negated}{value}")
+
+
+def frame(rng: random.Random) -> Part:
+    """To whom the frame went."""
+    kind = rng.choice(("unicast", "broadcast", "multicast"))
+    negated = rng.random() < 0.3
+    return Part(
+        f"-m pkttype {'! ' * negated}--pkt-type {kind}",
+        f"meta pkttype {'!= ' * negated}{'host' if kind == 'unicast' else kind}",
+    )
+
+
+def connection_mark(rng: random.Random) -> Part:
+    """The mark of the connection, which nobody sets: it is 0 where there is an entry."""
+    negated, value = rng.random() < 0.3, rng.choice((0, 0, 1))
+    return Part(f"-m connmark {'! ' * negated}--mark {value:#x}", f"ct mark {'!= ' * negated}{value:#x}")
 
 
 def later_fragment(_: random.Random) -> Part:
@@ -262,13 +275,15 @@ def extra(rng: random.Random, family: int, hook: str, tracking: float) -> Part:
         (1.5, lambda: mark(rng)),
         (1.5, lambda: kind(rng, family)),
         (0.4, lambda: length(rng)),
-        (0.4, lambda: ttl(rng, family, hook)),
+        (0.7, lambda: ttl(rng, family)),
+        (0.2, lambda: frame(rng)),
+        (0.3 * tracking, lambda: connection_mark(rng)),
         (0.4, lambda: dscp(rng, family)),
         (3 * tracking, lambda: state(rng)),
         (0.6 * tracking, lambda: direction(rng)),
         (0.4 * tracking, lambda: translated(rng)),
         (0.3 if family == 4 else 0, lambda: later_fragment(rng)),
-        (0.3 if hook in ("prerouting", "input", "forward") else 0, lambda: mac(rng)),
+        (0.3 if hook in ("ingress", "prerouting", "input", "forward") else 0, lambda: mac(rng)),
     ]
     weights = [weight for weight, _ in choices]
     made = rng.choices([make for _, make in choices], weights)[0]()

@@ -17,12 +17,14 @@ FLAG_CHOICES = ("S", "S", "S", "S", "SA", "A", "PA", "R", "RA", "F", "FA", "SF",
 ECHO = {4: 8, 6: 128}
 ECHO_REPLY = {4: 0, 6: 129}
 PAYLOAD = 24
+GROUPED = (*world.GROUPS.values(), world.BROADCAST)
 MAGIC = b"\xd1\xff\x0a"  # no port, no header begins like this
 
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """One packet to send. `sender` is client, server or host; `icmp` a type and code.
+    """One packet to send. `sender` is client, server or host; `icmp` a type and code; `frame` host, broadcast
+    or multicast, or nothing: as the destination asks for.
 
     `after` is the number of the probe that it follows and `role` how: `answer` goes back from where that one
     arrived, `repeat` comes from its sender again, `error` is an ICMP error about it from where it arrived.
@@ -42,6 +44,7 @@ class Probe:
     ttl: int = 64
     tos: int = 0
     fragments: bool = False
+    frame: str = ""
     after: int | None = None
     role: str = ""
     seq: int = 0
@@ -132,8 +135,10 @@ def first(rng: random.Random, family: int, number: int) -> Probe:
     sender = rng.choice(("client", "client", "client", "server", "server", "host", "host"))
     src, dst = _ends(rng, sender, family)
     probe = Probe(number, sender, family, src=src, dst=dst)
-    if rng.random() < 0.1:
-        probe = replace(probe, ttl=rng.choice((10, 65, 128)))
+    if rng.random() < 0.2:
+        probe = replace(probe, ttl=rng.choice((1, 2, 10, 11, 65, 128)))
+    if sender != "host" and rng.random() < (0.5 if dst in GROUPED else 0.04):
+        probe = replace(probe, frame=rng.choice(("host", "broadcast", "multicast")))
     if rng.random() < 0.1:
         probe = replace(probe, tos=rng.choice((0x20, 0xB8)))
     kind = rng.choice(("tcp", "tcp", "tcp", "udp", "udp", "udp", "echo", "icmp", "other", "pieces"))
@@ -165,7 +170,7 @@ def _ends(rng: random.Random, sender: str, family: int) -> tuple[str, str]:
         dst = rng.choice(world.peers("client", family) + world.peers("server", family))
         return rng.choice(world.own(family)), dst
     src = rng.choice(world.peers(sender, family))
-    if rng.random() < 0.04:
+    if rng.random() < 0.06:
         groups = (world.GROUPS[4], world.BROADCAST) if family == 4 else (world.GROUPS[6],)
         if sender == "client":
             return src, rng.choice(groups)
@@ -178,7 +183,7 @@ def follow_ups(rng: random.Random, probe: Probe, number: int) -> list[Probe]:
     """What may come after a first packet: a short conversation, or an error about it."""
     opens = probe.proto == 17 or probe.flags == "S" or probe.icmp == (ECHO[probe.family], 0)
     other = probe.proto in world.OTHER_PROTOCOLS
-    multi = probe.dst in (*world.GROUPS.values(), world.BROADCAST)
+    multi = probe.dst in GROUPED or probe.frame in ("broadcast", "multicast")
     if not (opens or other) or multi or probe.fragments or rng.random() < 0.5:
         return []
 

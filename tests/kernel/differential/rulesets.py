@@ -18,7 +18,7 @@ HOOKS = {
     "nat": ("prerouting", "input", "output", "postrouting"),
     "filter": ("input", "forward", "output"),
 }
-PLAIN_PRIORITIES = (-350, -300, -300, -250, -190, -150, -150, -90, -10, 0, 0, 10, 99, 150)
+PLAIN_PRIORITIES = (-450, -350, -300, -300, -250, -190, -150, -150, -90, -10, 0, 0, 10, 99, 150)
 NFT_NAT_PRIORITIES = {"dst": (-100, -100, -110, 50), "src": (100, 100, 90, -20)}
 
 
@@ -50,6 +50,8 @@ def nft_case(rng: random.Random) -> Case:
         word = rng.choice(("ip", "ip6", "inet", "inet"))
         writer = _Writer(rng, 6 if word == "ip6" else 4, f"t{i}", tracking, nft=word)
         tables.append(writer.nft_table())
+    if rng.random() < 0.25:
+        tables.append(_Writer(rng, 4, "dev", 0.0, nft="netdev").device_table())
     return Case(tuple(tables))
 
 
@@ -68,8 +70,8 @@ class _Writer:
 
     @property
     def family(self) -> int:
-        """The family of the next rule: a table inet speaks of both."""
-        return self.rng.choice((4, 6)) if self.nft == "inet" else self._family
+        """The family of the next rule: a table inet speaks of both, and one of devices."""
+        return self.rng.choice((4, 6)) if self.nft in ("inet", "netdev") else self._family
 
     # --- tables ---------------------------------------------------------------------------------
 
@@ -111,6 +113,19 @@ class _Writer:
             bases += self.nft_nat()
         return Table(self.nft, self.name, (*own, *bases), self.sets.declarations())
 
+    def device_table(self) -> Table:
+        """A table of family netdev. It must let alone what is no IP: the lab has frames of its own."""
+        rng = self.rng
+        assert self.sets is not None
+        own = self.chains("c", rng.choice((0, 1)), "", "netdev")
+        bases = []
+        for i in range(rng.choice((1, 2, 3))):
+            hook = rng.choice(("ingress", "ingress", "egress"))
+            device = rng.choice(("eth0", "eth0", "eth1", "lo"))
+            base = Hooked(hook, rng.choice((-500, 0, 0, 10)), "filter", "accept", device)
+            bases.append(self.base(f"b{i}", base, own if hook == "ingress" else [], "netdev"))
+        return Table("netdev", self.name, (*own, *bases), self.sets.declarations())
+
     def nft_nat(self) -> list[Chain]:
         rng = self.rng
         made = []
@@ -125,7 +140,8 @@ class _Writer:
 
     def hooked(self, hook: str, priority: int) -> Hooked:
         drops = self.rng.random() < (0.2 if priority == 0 else 0.03)
-        return Hooked(hook, priority, "filter", "drop" if drops else "accept")
+        route = self.nft is not None and hook == "output" and self.rng.random() < 0.4
+        return Hooked(hook, priority, "route" if route else "filter", "drop" if drops else "accept")
 
     # --- chains ---------------------------------------------------------------------------------
 
@@ -146,6 +162,8 @@ class _Writer:
         rng, family = self.rng, self.family
         proto: str | None = None
         parts: list[Part] = []
+        if self.nft == "netdev":
+            parts.append(Part(None, f"meta protocol {FAMILY_WORDS[family]}"))
         if rng.random() < 0.7:
             proto, part = matches.protocol(rng, family)
             parts.append(part)
@@ -203,6 +221,13 @@ class _Writer:
             NOTHING,
             actions.set_mark(rng),
         )
+        if role == "netdev":
+            plain = (*plain[:-1], actions.address(rng, family), actions.set_field(rng, family, nft=True))
+            return rng.choice(plain + (actions.NOTRACK, actions.set_mark(rng)) * (hook != "egress")), ()
+        if role == "nft" and not self.tracking and rng.random() < 0.15:
+            return actions.address(rng, family), ()
+        if role == "nft" and rng.random() < 0.08:
+            return actions.set_field(rng, family, nft=True), ()
         if role == "nft":
             plain += (actions.NOTRACK, actions.NOTRACK, *self.sets_actions(family, proto))
             if hook in ("prerouting", "input", "forward", "output"):
@@ -213,7 +238,8 @@ class _Writer:
 
     def sets_actions(self, family: int, proto: str | None) -> tuple[Part, ...]:
         assert self.sets is not None
-        zone = (Part(None, "ct zone set 5"),) if self.tracking and self.rng.random() < 0.1 else ()
+        late = self.tracking and self.rng.random() < 0.2
+        zone = (actions.zone(self.rng),) if late else ()
         mapped = self.sets.mark_map(proto)
         return (self.sets.verdicts([], family, proto)[0], *([mapped] if mapped else []), *zone)
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 XT_TABLES = ("raw", "mangle", "nat", "filter")
-FAMILIES = {"ip": (4,), "ip6": (6,), "inet": (4, 6)}
+FAMILIES = {"ip": (4,), "ip6": (6,), "inet": (4, 6), "netdev": (4, 6)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +46,7 @@ class Hooked:
     priority: int
     kind: str = "filter"
     policy: str = "accept"
+    device: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,10 +110,11 @@ class Case:
             for rule in chain.rules
             for part in (*rule.matches, rule.action)
         ]
-        both = all(part.xt is not None for part in parts) and all(
+        xtables = all(part.xt is not None for part in parts) and all(
             table.name in XT_TABLES and table.family != "inet" for table in self.tables
         )
-        return ("iptables-legacy", "iptables-nft", "nft") if both else ("nft",)
+        nft = all(part.nft is not None for part in parts)
+        return ("iptables-legacy", "iptables-nft") * xtables + ("nft",) * nft
 
     def size(self) -> int:
         return sum(len(table.chains) + sum(len(c.rules) for c in table.chains) for table in self.tables)
@@ -158,9 +160,8 @@ def _nft_table(table: Table) -> str:
         lines.append(f"  chain {chain.name} {{")
         if chain.base is not None:
             base = chain.base
-            lines.append(
-                f"    type {base.kind} hook {base.hook} priority {base.priority}; policy {base.policy};"
-            )
+            hook = f'{base.hook} device "{base.device}"' if base.device else base.hook
+            lines.append(f"    type {base.kind} hook {hook} priority {base.priority}; policy {base.policy};")
         lines += [f"    {rule.nft()}" for rule in chain.rules]
         lines.append("  }")
     return "\n".join([*lines, "}", ""])

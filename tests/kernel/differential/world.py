@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 
 from notrack.netfilter.host import Host, HostInterface
+from notrack.netfilter.routes import Route
 from tests.kernel.lab import Lab, Side
 
 WAN = Side(
@@ -40,8 +41,11 @@ def facts() -> Host:
         HostInterface(side.device, tuple(map(ipaddress.ip_interface, (*side.host, LINK_LOCAL[side.device]))))
         for side in (WAN, LAN)
     ]
+    routes = [(everywhere, WAN.device) for everywhere in ("0.0.0.0/0", "::/0")]
+    routes += [(str(ipaddress.ip_interface(text).network), LAN.device) for text in LAN.host]
     return Host(
         interfaces=tuple(interfaces),
+        routes=tuple(Route(ipaddress.ip_network(network), name) for network, name in routes),
         forwards_ipv4=True,
         forwards_ipv6=True,
         tcp_loose=True,
