@@ -7,10 +7,11 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from notrack.cli.main import DONE, NOT_UNDERSTOOD, REFUSED, USAGE
+from notrack.cli.main import DONE, FINDINGS, NOT_UNDERSTOOD, REFUSED, USAGE
 
 if TYPE_CHECKING:
     from notrack.layout.output import Output
+    from notrack.plan.planner import Plan
 
 _EPILOG = """examples:
   notrack compile site.spec > rules.v4                    the IPv4 restore file
@@ -29,6 +30,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--coexist", action="store_true", help="own chains only, for iptables-restore --noflush"
     )
+    parser.add_argument(
+        "--explain-proof",
+        action="store_true",
+        help="say on standard error what was proven, and what it rests on",
+    )
     parser.add_argument("--map", metavar="FILE", help="write which rule comes from where, as JSON")
 
 
@@ -46,6 +52,8 @@ def run(args: argparse.Namespace) -> int:
 
     targets = _TARGETS if args.output else (args.to or "iptables",)
     outputs = [emit(found, target, coexist=args.coexist) for target in targets]
+    if not _proven(found, outputs, args):
+        return FINDINGS
     try:
         if args.map:
             _write_map(Path(args.map), outputs)
@@ -59,6 +67,24 @@ def run(args: argparse.Namespace) -> int:
     if args.to is None:
         note("IPv6 is not in this output: --to ip6tables prints it, --to nft both, -o DIR writes all files")
     return DONE
+
+
+def _proven(plan: Plan, outputs: list[Output], args: argparse.Namespace) -> bool:
+    """Whether the texts, read back, do what the plan asks for; what is wrong is told on standard error."""
+    from notrack.proof.readback import proven
+
+    proof = proven(plan, outputs)
+    if not proof.holds:
+        from notrack.cli.messages import tell
+        from notrack.report.proof import fault_diagnostics
+
+        tell(fault_diagnostics(proof), args.color)
+        return False
+    if args.explain_proof:
+        from notrack.report.proof import explained
+
+        sys.stderr.write(explained(proof, agreed=bool(args.output)))
+    return True
 
 
 def _write_all(directory: Path, outputs: list[Output]) -> None:

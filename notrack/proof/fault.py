@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from notrack.netfilter import ways
 from notrack.netfilter.guards import holds
 from notrack.netfilter.tracking import Keeper
 from notrack.netfilter.ways import Way
@@ -14,11 +13,10 @@ from notrack.packets.fields import Field
 from notrack.packets.packet_set import PacketSet
 from notrack.packets.witness import Witness
 from notrack.plan.planner import FamilyPlan
-from notrack.proof.functions import Place
+from notrack.proof.functions import Place, mounted
 from notrack.proof.safety import Breach
 from notrack.ruleset.core import Chain, Jump, Log, Origin, Rule, Ruleset, Table, Verdict
-
-_NO_RULE = "no rule"
+from notrack.text.diagnostic import Diagnostic
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +40,19 @@ class Fault:
     does: Side | None = None
 
 
+def unread_fault(target: str, family: Family, told: Diagnostic) -> Fault:
+    """The reader does not understand what was emitted."""
+    return Fault(target, family, told.message, does=Side("not understood", Origin(told.span)))
+
+
 def tracking_fault(target: str, plan: FamilyPlan, keepers: Sequence[Keeper]) -> Fault:
     """Tracking is on where the plan says that nothing is tracked, or off where something must be."""
     if keepers:
         what = "the rules keep connection tracking on, and the plan says that nothing is tracked"
         return Fault(target, plan.family, what, does=Side(keepers[0].what, keepers[0].origin))
-    return Fault(target, plan.family, "no rule keeps connection tracking on, and the plan says that flows are")
+    return Fault(
+        target, plan.family, "no rule keeps connection tracking on, and the plan says that flows are"
+    )
 
 
 def difference_fault(
@@ -81,8 +86,7 @@ def breach_fault(target: str, breach: Breach, found: Ruleset, wanted: Ruleset) -
 def deciding(ruleset: Ruleset, place: Place, witness: Witness) -> Side:
     """What becomes of a packet at a place, and the rule that decides it."""
     values, facts = witness.packet.values(), dict(witness.facts)
-    before, nat, after = ways.in_order(ways.mounted(ruleset, place.stage, witness.packet.family))
-    for item in nat if place.nat else after if place.after else before:
+    for item in mounted(ruleset, place, witness.packet.family):
         for rule, word in _steps(item.table, item.chain, values, facts, witness.packet.family, ()):
             return Side(word, rule.origin)
         assert item.chain.base is not None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from notrack.netfilter import ways
@@ -12,10 +12,23 @@ from notrack.netfilter.host import UNKNOWN_HOST
 from notrack.netfilter.tracking import first_packets
 from notrack.netfilter.ways import Mounted, Stage
 from notrack.packets import questions
+from notrack.packets.address import Family
 from notrack.packets.diagram import EMPTY
 from notrack.packets.fields import Field, State
 from notrack.packets.space import Space
-from notrack.ruleset.core import Hook, Ruleset
+from notrack.proof.blocks import (
+    UNTRACK,
+    Actions,
+    Block,
+    Known,
+    Opaque,
+    Sets,
+    blocks,
+    facing,
+    first_match,
+    in_state,
+)
+from notrack.ruleset.core import ConnectionSet, Hook, Notrack, Ruleset, Template, Verdict
 
 RAW_IN, RAW_OUT = Stage(Hook.PREROUTING, early=True), Stage(Hook.OUTPUT, early=True)
 PLACES = (
@@ -46,25 +59,58 @@ def places() -> Iterator[Place]:
             yield Place(stage, after=True)
 
 
-class Functions:
-    """The functions of one ruleset in one space. `answers`: of what becomes of the answer to a packet."""
+def mounted(ruleset: Ruleset, place: Place, family: Family) -> list[Mounted]:
+    """The base chains of a place, in the order in which they run. The kernel's translation has one priority at
+    each hook, whatever those of its chains are."""
+    found = ways.mounted(ruleset, place.stage, family)
+    if place.nat:
+        return [item for item in found if item.translates]
+    at = ways.NAT_PRIORITY.get(place.stage.hook)
+    plain = [item for item in found if not item.translates]
+    if place.stage.early or at is None:
+        return [] if place.after else plain
+    return [item for item in plain if (item.priority >= at) is place.after]
 
-    def __init__(self, algebra: Algebra, ruleset: Ruleset, *, answers: bool = False) -> None:
+
+class Functions:
+    """The functions of one ruleset in one space. With `questions`, the functions of the same ruleset, they are
+    of what becomes of the answer to a packet.
+
+    Where chains are lists of blocks the questions are answered from these, which costs less.
+    """
+
+    def __init__(
+        self,
+        algebra: Algebra,
+        ruleset: Ruleset,
+        known: Known,
+        sets: Sets,
+        *,
+        questions: Functions | None = None,
+    ) -> None:
         self.algebra = algebra
         self.space: Space = algebra.space
         self.ruleset = ruleset
-        self.answers = answers
+        self.known = known
+        self.sets = sets
+        self.questions = questions
+        self.answers = questions is not None
+        self._asked: dict[tuple[str, object, object], int] = {}
         self._chains: dict[tuple[int, Hook], Chains] = {}
         self._made: dict[Place, Function] = {}
-        self._mounted: dict[Stage, tuple[list[Mounted], list[Mounted], list[Mounted]]] = {}
+        self._mounted: dict[Place, list[Mounted]] = {}
+        self._blocks: dict[Place, tuple[Block, ...] | None] = {}
 
     def mounted(self, place: Place) -> list[Mounted]:
         """The base chains of a place, in the order in which they run."""
-        if place.stage not in self._mounted:
-            found = ways.mounted(self.ruleset, place.stage, self.space.family)
-            self._mounted[place.stage] = ways.in_order(found)
-        before, nat, after = self._mounted[place.stage]
-        return nat if place.nat else after if place.after else before
+        if place not in self._mounted:
+            self._mounted[place] = mounted(self.ruleset, place, self.space.family)
+        return self._mounted[place]
+
+    def acts(self, place: Place) -> bool:
+        """Whether any rule or policy of a place does something."""
+        found = self.blocks(place)
+        return bool(found) if found is not None else self.at(place).diagram != EMPTY
 
     def at(self, place: Place) -> Function:
         """What all chains of a place do together."""
@@ -81,14 +127,77 @@ class Functions:
             )
         return self._chains[key].base(item.chain)
 
+    def blocks(self, place: Place) -> tuple[Block, ...] | None:
+        """The chains of a place as a list of blocks; None where they are none."""
+        if place not in self._blocks:
+            self._blocks[place] = self._as_blocks(place)
+        return self._blocks[place]
+
+    def _as_blocks(self, place: Place) -> tuple[Block, ...] | None:
+        if self.questions is not None:
+            found = self.questions.blocks(place)
+            return None if found is None else tuple(facing(found, self.space.family))
+        try:
+            return blocks(self.mounted(place), self.known, early=place.stage.early)
+        except Opaque:
+            return None
+
     def untracked(self, stage: Stage) -> int:
         """The packets that the rules before tracking untrack at one of the two hooks that have such rules."""
-        function = self.at(Place(stage))
-        bare = {self.space.levels[Field.STATE][0]: int(State.INVALID)}
-        diagram = questions.assign(self.space, function.diagram, bare)
+        key = ("untracked", stage, None)
+        if key not in self._asked:
+            self._asked[key] = self._untracked(stage)
+        return self._asked[key]
+
+    def _untracked(self, stage: Stage) -> int:
+        found = self._told(Place(stage), State.INVALID, _UNTRACKS)
+        if found is not None:
+            return first_match(self.sets, found, _UNTRACKS, otherwise=False)
+        diagram = questions.assign(self.space, self.at(Place(stage)).diagram, self._in_state(State.INVALID))
         return questions.outcomes(
             self.space, diagram, lambda leaf: int(self.algebra.outcome(leaf).effects.track is Track.UNTRACKED)
         )
+
+    def surviving(self, stage: Stage) -> int:
+        """The packets that the rules before tracking let through."""
+        return self._passing(Place(stage), State.INVALID)
+
+    def passing(self, hook: Hook, state: State) -> int:
+        """The packets in a state that filter lets through at a hook, told by all else than their state."""
+        before, after = (self._passing(Place(Stage(hook), after=after), state) for after in (False, True))
+        return self.space.meet(before, after)
+
+    def _passing(self, place: Place, state: State) -> int:
+        key = ("passing", place, state)
+        if key not in self._asked:
+            self._asked[key] = self._let_through(place, state)
+        return self._asked[key]
+
+    def _let_through(self, place: Place, state: State) -> int:
+        found = self._told(place, state, _PASSES)
+        if found is not None:
+            return first_match(self.sets, found, _PASSES, otherwise=True)
+        diagram = questions.assign(self.space, self.at(place).diagram, self._in_state(state))
+        stopped = questions.outcomes(
+            self.space, diagram, lambda leaf: int(self.algebra.outcome(leaf).end is not End.ON)
+        )
+        return self.space.complement(stopped)
+
+    def _told(self, place: Place, state: State, wanted: Mapping[Actions, bool]) -> list[Block] | None:
+        """The blocks of a place for packets of one state, if all that they do is known to the question."""
+        found = self.blocks(place)
+        if found is None:
+            return None
+        seen = list(in_state(found, state))
+        known = all(block.actions in wanted or _is_quiet(block.actions) for block in seen)
+        return seen if known else None
+
+    def _in_state(self, state: State) -> dict[int, int]:
+        """What rules see of packets in a state; without an entry nothing is translated."""
+        seen = {Field.STATE: int(state)}
+        if state in (State.INVALID, State.UNTRACKED):
+            seen |= {Field.CT_SNAT: 0, Field.CT_DNAT: 0}
+        return {self.space.levels[field][0]: value for field, value in seen.items()}
 
     def translated(self, hook: Hook) -> int:
         """The packets that open flows, if tracked, which a translation at a hook would change."""
@@ -122,31 +231,30 @@ class Functions:
         effects = self.algebra.outcome(leaf).effects
         return effects.source_nat is not None or effects.destination_nat is not None
 
-    def surviving(self, stage: Stage) -> int:
-        """The packets that the rules before tracking let through."""
-        bare = {self.space.levels[Field.STATE][0]: int(State.INVALID)}
-        diagram = questions.assign(self.space, self.at(Place(stage)).diagram, bare)
-        stopped = questions.outcomes(
-            self.space, diagram, lambda leaf: int(self.algebra.outcome(leaf).end is not End.ON)
-        )
-        return self.space.complement(stopped)
 
-    def _in_state(self, state: State) -> dict[int, int]:
-        """What rules see of packets in a state; without an entry nothing is translated."""
-        seen = {Field.STATE: int(state)}
-        if state in (State.INVALID, State.UNTRACKED):
-            seen |= {Field.CT_SNAT: 0, Field.CT_DNAT: 0}
-        return {self.space.levels[field][0]: value for field, value in seen.items()}
+_ACCEPT, _DROP, _REJECT = (
+    (verdict,) for verdict in (Verdict.ACCEPT, Verdict.DROP, Verdict.REJECT)
+)  # fmt: skip
+_PASSES: Mapping[Actions, bool] = {_ACCEPT: True, _DROP: False, _REJECT: False, UNTRACK: True}
 
-    def passing(self, hook: Hook, state: State | None = None) -> int:
-        """The packets that filter lets through at a hook; with `state` those in it, told by the rest alone."""
-        ended = EMPTY
-        for place in (Place(Stage(hook)), Place(Stage(hook), after=True)):
-            diagram = self.at(place).diagram
-            if state is not None:
-                diagram = questions.assign(self.space, diagram, self._in_state(state))
-            stopped = questions.outcomes(
-                self.space, diagram, lambda leaf: int(self.algebra.outcome(leaf).end is not End.ON)
-            )
-            ended = self.space.join(ended, stopped)
-        return self.space.complement(ended)
+
+class _Untracks(dict[Actions, bool]):
+    """Whether what ends the walk before tracking untracks. A template keeps a packet from NOTRACK."""
+
+    def __contains__(self, actions: object) -> bool:
+        return actions in (_ACCEPT, _DROP, UNTRACK, (Notrack(),)) or _is_template(actions)
+
+    def __missing__(self, actions: Actions) -> bool:
+        return actions in (UNTRACK, (Notrack(),))
+
+
+_UNTRACKS = _Untracks()
+
+
+def _is_template(actions: object) -> bool:
+    return isinstance(actions, tuple) and len(actions) == 1 and isinstance(actions[0], Template)
+
+
+def _is_quiet(actions: Actions) -> bool:
+    """Whether actions neither end the walk nor are asked for by filter."""
+    return all(isinstance(action, Notrack | Template | ConnectionSet) for action in actions)

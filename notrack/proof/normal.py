@@ -66,7 +66,9 @@ class _Naming:
 
     def rule(self, rule: core.Rule, hook: core.Hook) -> core.Rule:
         plain = not any(isinstance(part, core.Fact | core.OneOf) for part in rule.guard)
-        if plain and all(isinstance(action, core.Verdict | core.Jump | core.Notrack) for action in rule.actions):
+        if plain and all(
+            isinstance(action, core.Verdict | core.Jump | core.Notrack) for action in rule.actions
+        ):
             return rule
         actions = tuple(self.action(action) for action in rule.actions)
         if plain or all(isinstance(action, core.Log) and action.text != CLAMPED for action in actions):
@@ -121,6 +123,19 @@ def _unsaid(text: str) -> str:
     return "".join(f" {word}" for word in more)
 
 
+def facts_of(ruleset: core.Ruleset) -> Iterator[str]:
+    """What rules ask that no packet decides, each once."""
+    found = {
+        part.name: None
+        for table in ruleset.tables
+        for chain in table.chains
+        for rule in chain.rules
+        for part in rule.guard
+        if isinstance(part, core.Fact)
+    }
+    yield from found
+
+
 def is_note(action: core.Action) -> bool:
     """Whether an action gives no verdict, but is something that the plan asks for all the same."""
     return isinstance(action, core.ConnectionSet) or (isinstance(action, core.Log) and action.text == CLAMPED)
@@ -135,7 +150,9 @@ def notes(ruleset: core.Ruleset) -> core.Ruleset:
     for table in ruleset.tables:
         noting = _reaching_notes(table)
         if noting:
-            kept = tuple(_noted(chain) for chain in table.chains if chain.base is None or chain.name in noting)
+            kept = tuple(
+                _noted(chain) for chain in table.chains if chain.base is None or chain.name in noting
+            )
             tables.append(replace(table, chains=kept))
     return core.Ruleset(tuple(tables))
 
@@ -162,7 +179,9 @@ def _has_note(chain: core.Chain) -> bool:
 
 
 def _noted(chain: core.Chain) -> core.Chain:
-    rules = tuple(replace(rule, actions=tuple(_visible(action) for action in rule.actions)) for rule in chain.rules)
+    rules = tuple(
+        replace(rule, actions=tuple(_visible(action) for action in rule.actions)) for rule in chain.rules
+    )
     return replace(chain, rules=rules)
 
 
@@ -181,7 +200,9 @@ def _joined(table: core.Table) -> core.Table:
     actions = {action for chain in table.chains for rule in chain.rules for action in rule.actions}
     if not all(isinstance(action, _REPEATABLE) for action in actions):
         return table
-    return replace(table, chains=tuple(replace(chain, rules=tuple(_runs(chain.rules))) for chain in table.chains))
+    return replace(
+        table, chains=tuple(replace(chain, rules=tuple(_runs(chain.rules))) for chain in table.chains)
+    )
 
 
 # Doing it twice is doing it once, and none of them changes a field by which packets are told apart but the state.

@@ -18,7 +18,16 @@ from notrack.netfilter.ways import LOOPBACK_INTERFACE, ROUTED, Stage, Way
 from notrack.packets import questions
 from notrack.packets.address import Family
 from notrack.packets.diagram import EMPTY
-from notrack.packets.fields import ICMP_PROTOCOL, NO_INTERFACE, AddressType, Field, Fragment, State, domain, icmp_answer
+from notrack.packets.fields import (
+    ICMP_PROTOCOL,
+    NO_INTERFACE,
+    AddressType,
+    Field,
+    Fragment,
+    State,
+    domain,
+    icmp_answer,
+)
 from notrack.packets.intervals import IntervalSet
 from notrack.packets.packet_set import PacketSet
 from notrack.packets.space import Space
@@ -28,6 +37,8 @@ from notrack.plan.legs import essential_boxes
 from notrack.plan.paths import mirrored
 from notrack.plan.planner import FamilyPlan
 from notrack.proof.asked import device_values, guards
+from notrack.proof.blocks import boxes as as_boxes
+from notrack.proof.blocks import united
 from notrack.proof.functions import RAW_IN, RAW_OUT, Functions, Place
 from notrack.ruleset.core import Hook
 from notrack.site.model import Default, Interface, Peer, Site, SourceTranslation
@@ -79,7 +90,7 @@ class Safety:
 
     def breaches(self) -> Iterator[Breach]:
         """Every property that does not hold."""
-        if self.have.at(Place(RAW_IN)).diagram != EMPTY or self.have.at(Place(RAW_OUT)).diagram != EMPTY:
+        if self.have.acts(Place(RAW_IN)) or self.have.acts(Place(RAW_OUT)):
             yield from self.translations()
             yield from self.answers_to_translations()
             yield from self.halves()
@@ -105,7 +116,12 @@ class Safety:
             yield from self._breach(what, space.meet(went, have.untracked(RAW_OUT)), Place(RAW_OUT))
         if left != EMPTY:
             routed = space.all_of(
-                [left, self.in_real, self.out_real, space.among(Field.DESTINATION_TYPE, _UNICAST)]
+                [
+                    left,
+                    self.in_real,
+                    space.among(Field.DESTINATION_TYPE, _UNICAST),
+                    space.minus(self.out_real, self._not_beyond()),
+                ]
             )
             passing = space.meet(routed, have.passing(Hook.FORWARD, State.UNTRACKED))
             yield from self._breach(what, space.meet(passing, have.untracked(RAW_IN)), Place(RAW_IN))
@@ -293,10 +309,10 @@ class Safety:
                 boxes += _let_through(decision, hook)
         if hook is Hook.INPUT and self.family is Family.IPV4:
             boxes += _memberships(self.plan.decisions)
-        wanted = [guard_set(self.space, guard) for box in boxes for guard in guards(box)]
+        wanted = [guard for box in boxes for guard in guards(box)]
         if not self.tracks:
-            wanted += [guard_set(self.space, guard) for box in boxes for guard in guards(_later(box))]
-        return self.space.first(wanted)
+            wanted += [guard for box in boxes for guard in guards(_later(box))]
+        return self.have.sets.union(united(part for guard in wanted for part in as_boxes(guard, self.have.known)))
 
 
 def _on_link(interfaces: Iterable[Interface], family: Family) -> IntervalSet:
@@ -305,9 +321,7 @@ def _on_link(interfaces: Iterable[Interface], family: Family) -> IntervalSet:
 
 def _either(functions: Functions, hook: Hook) -> int:
     """What filter lets through of packets that no flow is known of."""
-    return functions.space.join(
-        functions.passing(hook, State.NEW), functions.passing(hook, State.INVALID)
-    )
+    return functions.space.join(functions.passing(hook, State.NEW), functions.passing(hook, State.INVALID))
 
 
 def _let_through(decision: Decision, hook: Hook) -> Iterable[Box]:

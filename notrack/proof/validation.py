@@ -7,13 +7,13 @@ decide: the difference may be about packets that never come there.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from notrack.netfilter import tracking
 from notrack.netfilter.chains import Algebra, End
 from notrack.netfilter.effects import Track
-from notrack.netfilter.host import UNKNOWN_HOST
+from notrack.netfilter.host import UNKNOWN_HOST, group_addresses
 from notrack.netfilter.model import Model
 from notrack.netfilter.ways import Way, kinds
 from notrack.packets import questions
@@ -24,15 +24,16 @@ from notrack.packets.fields import AddressType, Field, State
 from notrack.packets.intervals import IntervalSet
 from notrack.packets.packet_set import PacketSet
 from notrack.packets.space import Space
-from notrack.packets.witness import Witness
 from notrack.plan.planner import FamilyPlan, Plan
 from notrack.proof.asked import Dialect, asked
-from notrack.proof.fault import Fault, breach_fault, difference_fault, tracking_fault
+from notrack.proof.blocks import Known, Sets, same
+from notrack.proof.fault import Fault, breach_fault, difference_fault, tracking_fault, unread_fault
 from notrack.proof.functions import RAW_IN, RAW_OUT, Functions, Place, places
-from notrack.proof.normal import joined, named, notes
+from notrack.proof.normal import facts_of, joined, named, notes
 from notrack.proof.safety import Safety
-from notrack.ruleset.core import Ruleset, Template
+from notrack.ruleset.core import Ruleset
 from notrack.site.model import Peer, Publish, Redirect, Service, Site
+from notrack.text.diagnostic import Diagnostic
 
 BUDGET = Budget(seconds=60.0)
 _WITH_ENTRY = IntervalSet(((State.NEW, State.RELATED),))
@@ -46,6 +47,7 @@ class Emitted:
     dialect: Dialect
     families: tuple[Family, ...]
     ruleset: Ruleset
+    diagnostics: tuple[Diagnostic, ...] = ()  # what the reader did not like
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +90,8 @@ def prove(plan: Plan, emitted: Sequence[Emitted], budget: Budget = BUDGET) -> Pr
     """
     shown: list[Shown] = []
     faults: list[Fault] = []
+    for text in emitted:
+        faults += [unread_fault(text.target, text.families[0], told) for told in text.diagnostics]
     try:
         for family, found in plan.families.items():
             texts = [text for text in emitted if family in text.families]
@@ -109,8 +113,13 @@ class _Trial:
         self.plan = plan
         self.space = space
         self.algebra = Algebra(space)
+        self.sets = Sets(space)
         self.own = own_addresses(site, plan.family)
-        self.valid = _valid(space, self.own, elsewhere(site, plan.family) - self.own)
+        others = elsewhere(site, plan.family) - self.own
+        self.valid = _valid(space, self.own, others)
+        groups = group_addresses(plan.family)
+        kinds = ((int(AddressType.LOCAL), self.own), (int(AddressType.MULTICAST), groups))
+        self.known = Known(plan.family, kinds)
         self.wanted: dict[Dialect, Ruleset] = {}
         self.read: dict[str, Functions] = {}
 
@@ -120,49 +129,65 @@ class _Trial:
         if text.dialect not in self.wanted:
             self.wanted[text.dialect] = asked(self.plan, self.site.defaults, text.dialect)
         wanted, found = self.wanted[text.dialect], named(text.ruleset, family)
-        have = self.read[text.target] = Functions(self.algebra, joined(found))
-        want = Functions(self.algebra, joined(wanted))
+        want, have = self._functions(joined(wanted)), self._functions(joined(found))
+        self.read[text.target] = have
         before = len(faults)
         keepers = tuple(tracking.keepers(found, family))
         if bool(keepers) != (self.plan.tracking != "none") or any(tracking.reassemblers(found, family)):
             faults.append(tracking_fault(text.target, self.plan, keepers))
-        composed = self._same(text.target, want, have, wanted, found, faults)
-        answers = Functions(self.algebra, have.ruleset, answers=True)
+        faults += self._noted(text.target, wanted, found)
+        composed = len(faults) == before and self._same(text.target, want, have, wanted, found, faults)
         if len(faults) == before:
+            answers = self._functions(have.ruleset, have)
             safety = Safety(self.plan, self.site, have, answers, self.valid, self.own)
             for breach in safety.breaches():
                 faults.append(breach_fault(text.target, breach, found, wanted))
         return Shown(
             text.target, family,
             sum(len(chain.rules) for table in found.tables for chain in table.chains),
-            len(self.plan.legs), _acting(have), self.plan.tracking, tuple(self.space.names), self.own,
-            composed=composed,
+            len(self.plan.legs), tuple(str(place) for place in places() if have.acts(place)),
+            self.plan.tracking, tuple(facts_of(have.ruleset)), self.own, composed=composed,
         )  # fmt: skip
 
+    def _functions(self, ruleset: Ruleset, questions: Functions | None = None) -> Functions:
+        return Functions(self.algebra, ruleset, self.known, self.sets, questions=questions)
+
+    def _noted(self, target: str, wanted: Ruleset, found: Ruleset) -> list[Fault]:
+        """The first difference in what gives no verdict: helpers of nft, the MSS of routes."""
+        one, other = notes(wanted), notes(found)
+        if not one.tables and not other.tables:
+            return []
+        want, have = self._functions(one), self._functions(other)
+        for place in places():
+            if self._differs(want, have, place):
+                return [difference_fault(target, place, self._region(want, have, place), one, other)]
+        return []
+
     def _same(
-        self, target: str, want: Functions, have: Functions, wanted: Ruleset, found: Ruleset, faults: list[Fault]
+        self,
+        target: str,
+        want: Functions,
+        have: Functions,
+        wanted: Ruleset,
+        found: Ruleset,
+        faults: list[Fault],
     ) -> bool:
         """Compare place by place; where that does not do, way by way. True if ways were needed."""
-        noted = [place for place in places() if self._differs(*(
-            Functions(self.algebra, notes(side)) for side in (wanted, found)), place)]
-        faults += [
-            difference_fault(target, place, self._region(
-                Functions(self.algebra, notes(wanted)), Functions(self.algebra, notes(found)), place),
-                notes(wanted), notes(found))
-            for place in noted[:1]
-        ]  # fmt: skip
         different = [place for place in places() if self._differs(want, have, place)]
-        if not different or noted:
+        if not different:
             return False
         way = self._way(wanted, found)
-        if way is None:
-            return True
-        place = next((place for place in different if _on(place, way[0])), different[0])
-        region = self._region(want, have, place)
-        faults.append(difference_fault(target, place, region, wanted, found, way))
+        if way is not None:
+            place = next((place for place in different if _on(place, way[0])), different[0])
+            region = self._region(want, have, place)
+            faults.append(difference_fault(target, place, region, wanted, found, way))
         return True
 
     def _differs(self, want: Functions, have: Functions, place: Place) -> bool:
+        """Whether two sides may do different things at a place, with packets that can be."""
+        one, other = want.blocks(place), have.blocks(place)
+        if one is not None and other is not None and (one == other or same(self.sets, one, other)):
+            return False
         a, b = want.at(place).diagram, have.at(place).diagram
         return a != b and self.space.meet(self.valid, a) != self.space.meet(self.valid, b)
 
@@ -224,10 +249,14 @@ def unlike(space: Space, a: int, b: int) -> int:
     parts = []
     for leaf in leaves:
         here, there = (
-            questions.outcomes(space, side, lambda at, leaf=leaf: int(at == leaf)) for side in (a, b)
+            questions.outcomes(space, side, _only(leaf)) for side in (a, b)
         )
         parts += [space.minus(here, there), space.minus(there, here)]
     return space.first(parts)
+
+
+def _only(leaf: int) -> Callable[[int], int]:
+    return lambda at: int(at == leaf)
 
 
 def _valid(space: Space, own: IntervalSet, others: IntervalSet) -> int:
@@ -265,10 +294,6 @@ def elsewhere(site: Site, family: Family) -> IntervalSet:
 
 
 _LOOPBACK = {Family.IPV4: ((0x7F000000, 0x7FFFFFFF),), Family.IPV6: ((1, 1),)}
-
-
-def _acting(functions: Functions) -> tuple[str, ...]:
-    return tuple(str(place) for place in places() if functions.at(place).diagram != EMPTY)
 
 
 def _on(place: Place, way: Way) -> bool:
