@@ -184,6 +184,8 @@ class Translations:
             for effects, asked, visit in self.translated(Way.FORWARD, asking):
                 if effects.source_nat is None or _nat_of(visit.rule) != effects.source_nat:
                     continue
+                if effects.destination_nat is not None:
+                    continue  # a published port reached from inside: such flows are few and close by
                 hit = answers_on_wire(asked, effects) & meant
                 if hit and self._may_be_own(hit, effects.source_nat):
                     yield Conflict(one, visit, hit, Part.ANSWERS, True)

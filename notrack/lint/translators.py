@@ -1,4 +1,4 @@
-"""Programs that translate addresses on a host by themselves: known by their chains, or by the host's facts."""
+"""Programs that translate addresses on a host by themselves, known by their chains or as facts."""
 
 from __future__ import annotations
 

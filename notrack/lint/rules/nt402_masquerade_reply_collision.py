@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from notrack.lint.exposure import TCP, UDP, ports
 from notrack.lint.finding import Fault
+from notrack.lint.owners import is_generated
 from notrack.lint.rule import Example, Rule
 from notrack.lint.subject import Subject
 from notrack.lint.translations import Conflict, Translations
@@ -21,16 +22,23 @@ def check(subject: Subject) -> Iterator[Fault]:
     for view in subject.views:
         groups: dict[Span, list[Conflict]] = {}
         for found in Translations(view).collisions:
-            span = found.translator.rule.origin.span
-            if span is not None:
+            if (span := _place(found)) is not None:
                 groups.setdefault(span, []).append(found)
         for span, group in groups.items():
             yield _fault(view, span, group)
 
 
+def _place(found: Conflict) -> Span | None:
+    """The rule that must change: the one that translates, unless a program wrote it."""
+    visit = found.translator
+    foreign = is_generated(visit.table, visit.chain)
+    rule = found.untracking.visit.rule if foreign else visit.rule
+    return rule.origin.span
+
+
 def _fault(view: View, span: Span, group: list[Conflict]) -> Fault:
     first = group[0]
-    related = {one.untracking.visit.rule.origin.span for one in group} - {None}
+    related = {one.untracking.visit.rule.origin.span for one in group} - {None, span}
     taken = IntervalSet.of(span for one in group for span in _local(one))
     return Fault(
         span,
