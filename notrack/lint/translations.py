@@ -28,7 +28,7 @@ from notrack.netfilter.model import Model
 from notrack.netfilter.translation import answers_on_wire
 from notrack.netfilter.visits import Visit, survivors, visits
 from notrack.netfilter.ways import LOOPBACK_INTERFACE, Way
-from notrack.packets.fields import AddressType, Field, domain
+from notrack.packets.fields import NO_INTERFACE, AddressType, Field, domain
 from notrack.packets.intervals import IntervalSet
 from notrack.packets.packet_set import PacketSet
 from notrack.ruleset.core import Hook, Nat, NatKind, Notrack, Rule
@@ -150,7 +150,14 @@ class Translations:
                 for one, mine in taken:
                     hit = packets & mine
                     if hit and not (source and self._routed_elsewhere(hit)) and not _on_purpose(visit, hit):
-                        yield Conflict(one, visit, hit, Part.QUESTIONS, source)
+                        yield Conflict(one, visit, self._as_it_goes(hit), Part.QUESTIONS, source)
+
+    def _as_it_goes(self, packets: PacketSet) -> PacketSet:
+        """Packets as they go untranslated: those for the host itself leave it no more."""
+        here = packets & PacketSet.where(self.space, Field.DESTINATION_TYPE, AddressType.LOCAL)
+        arriving = here & ~PacketSet.where(self.space, Field.IN, NO_INTERFACE)
+        staying = PacketSet.where(self.space, Field.OUT, NO_INTERFACE)
+        return arriving.exists((Field.OUT,)) & staying if arriving else packets
 
     def _answers(self) -> Iterator[Conflict]:
         for way, back in _BACK.items():
