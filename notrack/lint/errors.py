@@ -9,15 +9,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from notrack.lint.bounds import bound
 from notrack.lint.exposure import EPHEMERAL, ordinary
+from notrack.lint.flows import Leg
 from notrack.lint.shapes import Asks, asking
 from notrack.lint.view import View
 from notrack.netfilter.ways import Way
 from notrack.packets.address import Family
 from notrack.packets.fields import ICMP_PROTOCOL, PORT_PROTOCOLS, AddressType, Field, Fragment, State
 from notrack.packets.intervals import IntervalSet
+from notrack.packets.packet import Packet
 from notrack.packets.packet_set import PacketSet
-from notrack.ruleset.core import Hook, Rule
+from notrack.ruleset.core import Hook
 
 TOO_BIG = {Family.IPV4: (3, 4), Family.IPV6: (2, 0)}
 """Type and code of the error that path-MTU discovery lives on: fragmentation needed, packet too big."""
@@ -32,46 +35,56 @@ _OTHERS = tuple(field for field in Field if field not in _ENDS)
 
 @dataclass(frozen=True, slots=True)
 class Loss:
-    """Errors that do not get through on a way, and what is sent untracked there: `rule` untracks it (None
-    where nothing is tracked at all)."""
+    """Errors that do not get through on a way, and what is untracked there. `legs` untrack it; none where
+    nothing is tracked at all."""
 
     way: Way
     errors: PacketSet
     flows: PacketSet
-    rule: Rule | None
+    legs: tuple[Leg, ...]
+
+    def leg(self, packet: Packet) -> Leg | None:
+        """The first rule that untracks the flows which one of the errors is about."""
+        for one in self.legs:
+            if one.on(self.way).exists(_OTHERS).may().has(packet):
+                return one
+        return None
 
 
 def losses(view: View) -> Iterator[Loss]:
-    """Lost errors, at most one loss for each way and each kind of ends."""
-    for way, flows, rule in _flows(view):
+    """Lost errors, one loss for each way and each part of the world that asks."""
+    for way, flows, legs in _flows(view):
         lost = _lost(view, way, flows)
         if lost:
-            yield Loss(way, lost, flows, rule)
+            yield Loss(way, lost, flows, legs)
 
 
-def _flows(view: View) -> Iterator[tuple[Way, PacketSet, Rule | None]]:
+def _flows(view: View) -> Iterator[tuple[Way, PacketSet, tuple[Leg, ...]]]:
     """Untracked packets that come in and are let through, of flows in which answers may be large."""
     if not view.model.tracks:
         yield from _stateless(view)
         return
-    seen: set[int] = set()
-    verdicts = view.flows.verdicts
-    for leg in view.flows.legs:
-        if leg.hook is not Hook.PREROUTING:
-            continue
+    verdicts, space = view.flows.verdicts, view.model.space
+    for way, asks, legs in _groups(view):
+        taken = PacketSet(space, space.first([leg.on(way).diagram for leg in legs]))
+        packets = _large(view, way, view.flows.paired(taken, way), asks) if taken else taken
+        packets = verdicts.accepted(way, packets, State.UNTRACKED) if packets else packets
+        if packets:
+            yield way, packets, legs
+
+
+def _groups(view: View) -> Iterator[tuple[Way, Asks, tuple[Leg, ...]]]:
+    """The rules that untrack what comes in, by who may send it."""
+    groups: dict[tuple[bool, IntervalSet], list[Leg]] = {}
+    for leg in view.flows.at(Hook.PREROUTING):
+        answers = asking(leg.written) is Asks.ANSWER
+        groups.setdefault((answers, bound(leg.rule.guard, Field.SOURCE, view.family)), []).append(leg)
+    for (answers, _), legs in groups.items():
         for way in (Way.LOCAL_IN, Way.FORWARD):
-            taken = leg.on(way)
-            packets = (
-                _large(view, way, view.flows.paired(taken, way), asking(leg.written)) if taken else taken
-            )
-            packets = verdicts.accepted(way, packets, State.UNTRACKED) if packets else packets
-            ends = packets.exists(_OTHERS)
-            if ends and ends.diagram not in seen:
-                seen.add(ends.diagram)
-                yield way, packets, leg.rule
+            yield way, Asks.ANSWER if answers else Asks.QUESTION, tuple(legs)
 
 
-def _stateless(view: View) -> Iterator[tuple[Way, PacketSet, Rule | None]]:
+def _stateless(view: View) -> Iterator[tuple[Way, PacketSet, tuple[Leg, ...]]]:
     """The same where nothing is tracked: connections to the host, if its rules judge what comes in."""
     if not view.is_whole or view.may_track or not view.flows.verdicts.filters(Hook.INPUT):
         return
@@ -81,7 +94,7 @@ def _stateless(view: View) -> Iterator[tuple[Way, PacketSet, Rule | None]]:
     packets = PacketSet(space, space.cube(_segment(2)))
     packets = ordinary(view.passage(Way.LOCAL_IN).accepted(packets))
     if packets:
-        yield Way.LOCAL_IN, packets, None
+        yield Way.LOCAL_IN, packets, ()
 
 
 def _lets_answers_in(view: View) -> bool:

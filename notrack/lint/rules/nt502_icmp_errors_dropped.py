@@ -12,8 +12,10 @@ from notrack.lint.rule import Example, Rule
 from notrack.lint.stopping import Decision, asks_state, stopping
 from notrack.lint.subject import Subject
 from notrack.lint.view import View
+from notrack.netfilter.guards import guard_set
 from notrack.packets.address import Family
 from notrack.packets.fields import Field, State
+from notrack.packets.packet_set import PacketSet
 from notrack.ruleset.core import Among, Literal, Verdict
 from notrack.text.diagnostic import Related, Severity
 from notrack.text.source import Span
@@ -23,27 +25,38 @@ def check(subject: Subject) -> Iterator[Fault]:
     for view in subject.views:
         if not view.untracks and view.may_track:
             continue
+        told: set[Span] = set()
         for loss in losses(view):
-            witness = loss.errors.witness()
-            decision = stopping(view, loss.way, witness) if witness is not None else None
-            if decision is None:
-                continue
-            span = decision.span or (loss.rule.origin.span if loss.rule else None)
-            if span is not None:
-                yield Fault(
-                    span,
-                    _message(view, loss, decision),
-                    _help(view, decision),
-                    _related(loss, span),
-                    witness,
-                    _fix(subject, view.family, decision),
-                )
+            for fault in _faults(subject, view, loss):
+                if fault.span not in told:
+                    told.add(fault.span)
+                    yield fault
 
 
-def _message(view: View, loss: Loss, decision: Decision) -> str:
+def _faults(subject: Subject, view: View, loss: Loss) -> Iterator[Fault]:
+    """What stops the errors: one fault for each place."""
+    space, left = view.model.space, loss.errors
+    for _ in range(_MOST):
+        witness = left.witness()
+        decision = stopping(view, loss.way, witness) if witness is not None else None
+        if witness is None or decision is None:
+            return
+        leg = loss.leg(witness.packet)
+        span = decision.span or (leg.span if leg else None)
+        if span is not None:
+            flows = loss.flows & leg.on(loss.way) if leg is not None else loss.flows
+            message = _message(view, flows, leg is not None, decision)
+            related = _related(leg.span if leg else None, span)
+            fix = _fix(subject, view.family, decision)
+            yield Fault(span, message, _help(view, decision), related, witness, fix)
+        if decision.rule is None:
+            return
+        left = left - PacketSet(space, guard_set(space, decision.rule.guard))
+
+
+def _message(view: View, flows: PacketSet, untracked: bool, decision: Decision) -> str:
     error = NAMES[view.family]
-    what = "untracked " if loss.rule is not None else ""
-    flow = f"{what}{traffic(loss.flows)}"
+    flow = f"{'untracked ' if untracked else ''}{traffic(flows)}"
     if asks_state(decision.rule, State.INVALID):
         return f"this drops the ICMP error `{error}` about {flow}: such an error is INVALID, never RELATED"
     return f"the ICMP error `{error}` about {flow} is dropped here: large packets vanish for good"
@@ -107,10 +120,11 @@ def _is_error(literal: Literal) -> bool:
     )
 
 
-def _related(loss: Loss, span: Span) -> tuple[Related, ...]:
-    place = loss.rule.origin.span if loss.rule is not None else None
+def _related(place: Span | None, span: Span) -> tuple[Related, ...]:
     return (Related(place, "takes the flow out of tracking"),) if place is not None and place != span else ()
 
+
+_MOST = 6  # places that are named for one part of the world
 
 RULE = Rule(
     code="NT502",
