@@ -144,7 +144,20 @@ def within(a: Box, b: Box) -> bool:
 
 def covered(box: Box, cover: Iterable[Box]) -> bool:
     """Whether the boxes of `cover` together hold every packet of `box`."""
+    cover = list(cover)
+    if not box.is_empty() and not any(_may_hold(other, _corner(box)) for other in cover):
+        return False
     return not uncovered(box, cover)
+
+
+def _corner(box: Box) -> dict[str, int]:
+    """The greatest value of every number: of a wide box a packet that hardly any other box holds."""
+    return {name: _values(box, name).spans[-1][1] for name in _NUMERIC}
+
+
+def _may_hold(box: Box, packet: dict[str, int]) -> bool:
+    """Whether the numbers of a packet are in the box, whatever else it asks for."""
+    return all(value in _values(box, name) for name, value in packet.items())
 
 
 def uncovered(box: Box, cover: Iterable[Box]) -> list[Box]:
