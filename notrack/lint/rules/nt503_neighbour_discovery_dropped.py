@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from notrack.lint.finding import Fault
+from notrack.lint.finding import Edit, Fault, Fix
+from notrack.lint.mending import Wording, appended, before, find
 from notrack.lint.rule import Example, Rule
 from notrack.lint.stopping import Decision, stopping
 from notrack.lint.subject import Subject
@@ -18,6 +19,7 @@ from notrack.text.diagnostic import Severity
 
 _NEEDED = (135, 136)  # without these no neighbour is found; 133 and 134 only where routers configure the host
 _NAMES = {135: "solicitations", 136: "advertisements"}
+_KINDS = "nd-router-solicit, nd-router-advert, nd-neighbor-solicit, nd-neighbor-advert"
 _WAYS = ((Way.LOCAL_IN, "come in"), (Way.LOCAL_OUT, "leave"))
 
 
@@ -25,10 +27,10 @@ def check(subject: Subject) -> Iterator[Fault]:
     for view in subject.views:
         if view.family is Family.IPV6:
             for way, word in _WAYS:
-                yield from _lost(view, way, word)
+                yield from _lost(subject, view, way, word)
 
 
-def _lost(view: View, way: Way, word: str) -> Iterator[Fault]:
+def _lost(subject: Subject, view: View, way: Way, word: str) -> Iterator[Fault]:
     kinds = [kind for kind in _NEEDED if not _passes(view, way, kind)]
     if not kinds or not _in_use(view, way):
         return
@@ -42,7 +44,29 @@ def _lost(view: View, way: Way, word: str) -> Iterator[Fault]:
         f"neighbour {names} cannot {word}: without them no IPv6 packet finds its way",
         _help(decision),
         witness=witness,
+        fix=_fix(subject, decision),
     )
+
+
+def _fix(subject: Subject, decision: Decision) -> Fix | None:
+    """The rules put in front of what stops the messages, or at the end of the chain whose policy does."""
+    step = decision.step
+    if " " in step.table.name:
+        lines = [Wording(None, f"icmpv6 type {{ {_KINDS} }} accept")]
+    else:
+        lines = [Wording(f"-p ipv6-icmp --icmpv6-type {kind} -j ACCEPT", None) for kind in range(133, 137)]
+    made: list[Edit] = []
+    for line in lines:
+        edits = None
+        if decision.rule is None:
+            edits = appended(subject.documents, step.table, step.chain, line)
+        elif (written := find(subject.documents, decision.rule)) is not None:
+            body = written.body.instead(line)
+            edits = before(written, body) if body is not None else None
+        if not edits:
+            return None
+        made += edits
+    return Fix("let neighbour discovery through", tuple(made))
 
 
 def _discovery(view: View, way: Way, kind: int) -> PacketSet:
@@ -70,8 +94,7 @@ def _in_use(view: View, way: Way) -> bool:
 
 def _help(decision: Decision) -> str:
     if " " in decision.step.table.name:
-        kinds = "nd-router-solicit, nd-router-advert, nd-neighbor-solicit, nd-neighbor-advert"
-        return f"accept it first, whatever its state: `icmpv6 type {{ {kinds} }} accept`"
+        return f"accept it first, whatever its state: `icmpv6 type {{ {_KINDS} }} accept`"
     line = f"-A {decision.step.chain.name} -p ipv6-icmp --icmpv6-type 135 -j ACCEPT"
     return f"accept it first, whatever its state: `{line}`, and the same for 136, 133 and 134"
 
@@ -96,7 +119,10 @@ RULE = Rule(
         rate. Router messages (133, 134) are not asked for, since many hosts have fixed addresses. A table
         that lets no IPv6 in at all is taken for a host without IPv6.
     """,
-    mending="There is no automatic fix: the line to add stands in the finding.",
+    mending="""
+        The fix lets the four kinds of discovery messages through, in front of the rule that stops them or
+        at the end of the chain whose policy does. It is safe: nothing else changes.
+    """,
     check=check,
     yields_to=("NT306",),
     bad=(

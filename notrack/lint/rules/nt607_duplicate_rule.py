@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from notrack.lint.finding import Fault
+from notrack.lint.entries import Entry
+from notrack.lint.finding import Fault, Fix
+from notrack.lint.mending import deleted, find
 from notrack.lint.owners import is_generated
+from notrack.lint.remarks import says_more
 from notrack.lint.rule import Example, Rule
 from notrack.lint.subject import Subject
 from notrack.text.diagnostic import Related, Severity
@@ -25,7 +28,17 @@ def check(subject: Subject) -> Iterator[Fault]:
                 f"{chain} holds this rule twice: line {first.span.line} does the same already",
                 "take this one out",
                 (Related(first.span, "the same rule, in front"),),
+                fix=_fix(subject, again),
             )
+
+
+def _fix(subject: Subject, again: Entry) -> Fix | None:
+    """The later rule taken out, if nothing but the rule goes: no comment, and no packets that it counted."""
+    written = find(subject.documents, again.rules[0])
+    if written is None or says_more(written):
+        return None
+    edits = deleted(written)
+    return Fix("take the later one out", edits) if edits else None
 
 
 RULE = Rule(
@@ -46,7 +59,10 @@ RULE = Rule(
         Rules that log, count or set marks are passed over, and so are those with a limit, whose second copy
         counts for itself, and chains that a program writes. That a rule is covered by other rules is NT603.
     """,
-    mending="There is no automatic fix: of two rules people may prefer either place and comment.",
+    mending="""
+        The fix takes the later rule out. It is safe: that rule never decides anything. There is none where
+        it has a comment or has counted packets, and none for a command in a loop.
+    """,
     check=check,
     bad=(
         Example(

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
 from notrack.lint.finding import Edit, Fault, Fix
 from notrack.lint.linear import MULTIPORT, PORTS, Form, Stretch, slots, stretches
-from notrack.lint.mending import Body, Wording, Written, deleted, find, rewritten
+from notrack.lint.mending import Body, Wording, deleted, find, rewritten
 from notrack.lint.mending.xtables_body import XtablesBody
 from notrack.lint.owners import is_generated
+from notrack.lint.remarks import says_more
 from notrack.lint.rule import Example, Rule
 from notrack.lint.subject import Subject
 from notrack.packets.address import Family, prefix_text, prefixes
@@ -45,7 +45,6 @@ _SIDES = {
     Field.SOURCE: ("ip saddr", "ip6 saddr"),
     Field.DESTINATION: ("ip daddr", "ip6 daddr"),
 }
-_COUNTED = re.compile(r"\[(?!0:0\])\d+:\d+\]\s*$")
 
 
 def check(subject: Subject) -> Iterator[Fault]:
@@ -71,7 +70,7 @@ def _fix(subject: Subject, stretch: Stretch) -> Fix | None:
         return None
     found = [find(subject.documents, entry.rules[0]) for entry in stretch.entries]
     written = [one for one in found if one is not None]
-    if len(written) < len(found) or any(_is_counted(one) for one in written) or not _is_plain(written):
+    if len(written) < len(found) or any(map(says_more, written)):
         return None
     parts = _parts(stretch)
     edits: list[Edit] = []
@@ -87,19 +86,6 @@ def _fix(subject: Subject, stretch: Stretch) -> Fix | None:
             return None
         edits += made
     return Fix(f"one rule for {len(written)}" if len(parts) == 1 else f"{len(parts)} rules", tuple(edits))
-
-
-def _is_counted(one: Written) -> bool:
-    """Whether packets have been counted for the rule alone."""
-    before = one.source.text[: one.span.start].rpartition("\n")[2]
-    return bool(_COUNTED.search(before)) or re.search(r"\bcounter\b", one.body.text) is not None
-
-
-def _is_plain(written: list[Written]) -> bool:
-    """Whether no rule but the first says more than its matches: no comment gets lost."""
-    texts = [one.body.text for one in written]
-    behind = [one.source.text[one.span.end :].partition("\n")[0] for one in written]
-    return not any("comment" in text for text in texts) and not any("#" in text for text in behind)
 
 
 def _parts(stretch: Stretch) -> list[IntervalSet]:
