@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from notrack.lint.bounds import bound
 from notrack.lint.exposure import EPHEMERAL, ordinary
 from notrack.lint.flows import Leg
+from notrack.lint.halves import ordinary as usual
 from notrack.lint.shapes import Asks, asking
 from notrack.lint.view import View
 from notrack.netfilter.ways import Way
@@ -68,6 +69,7 @@ def _flows(view: View) -> Iterator[tuple[Way, PacketSet, tuple[Leg, ...]]]:
     for way, asks, legs in _groups(view):
         taken = PacketSet(space, space.first([leg.on(way).diagram for leg in legs]))
         packets = _large(view, way, view.flows.paired(taken, way), asks) if taken else taken
+        packets = usual(packets) if packets else packets
         packets = verdicts.accepted(way, packets, State.UNTRACKED) if packets else packets
         if packets:
             yield way, packets, legs

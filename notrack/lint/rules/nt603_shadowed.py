@@ -92,6 +92,7 @@ RULE = Rule(
     """,
     mending="There is no automatic fix: whether the rule or its place is wrong is for the operator to say.",
     check=check,
+    yields_to=("NT205", "NT604"),
     bad=(
         Example(
             "NOTRACK behind an ACCEPT, and rules behind a final REJECT",
