@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from notrack.lint.bounds import bound, rules_of
+from notrack.lint.entrances import entrances
 from notrack.lint.exposure import EPHEMERAL
 from notrack.lint.subject import Subject
 from notrack.lint.view import View
@@ -15,7 +16,7 @@ from notrack.netfilter.ways import Way
 from notrack.packets.fields import TCP_FLAGS, Field, Fragment, State
 from notrack.packets.intervals import IntervalSet
 from notrack.packets.packet_set import PacketSet
-from notrack.ruleset.core import ConnectionSet, Fact, Rule, Template, Verdict
+from notrack.ruleset.core import ConnectionSet, Fact, Hook, Rule, Table, Template, Verdict
 from notrack.text.source import Span
 
 _TCP, _UDP = 6, 17
@@ -40,12 +41,13 @@ _PASSIVE = 10  # so many ports in a row, open to whoever comes, are taken for a 
 
 @dataclass(frozen=True, slots=True)
 class Reliance:
-    """What shows that a helper is wanted. `packets`: those that a rule gives to it, of a rule that says so;
-    `sure`: it is said by name. `span`: where."""
+    """What shows that a helper is wanted. `packets`: those that a rule gives to it in some `hooks`, if a rule
+    says so; `sure`: it is said by name. `span`: where."""
 
     name: str
     span: Span | None
     packets: PacketSet | None = None
+    hooks: frozenset[Hook] = frozenset()
     sure: bool = True
 
 
@@ -70,10 +72,9 @@ def control(view: View, name: str) -> PacketSet:
 def reliances(subject: Subject, view: View) -> Iterator[Reliance]:
     """Every helper that is given, matched, defined or loaded by name; FTP also where RELATED is let in and
     no passive range is open."""
-    for rule in rules_of(view.ruleset, view.family):
-        yield from _named(view, rule)
     for table in view.ruleset.tables:
         if view.family in table.families:
+            yield from _in_rules(view, table)
             for keeper in table.keepers:
                 span = keeper.origin.span
                 if span is not None and (found := _TYPE.search(span.text)) and (name := _known(found[1])):
@@ -89,7 +90,14 @@ def reliances(subject: Subject, view: View) -> Iterator[Reliance]:
         yield Reliance("ftp", related.origin.span, sure=False)
 
 
-def _named(view: View, rule: Rule) -> Iterator[Reliance]:
+def _in_rules(view: View, table: Table) -> Iterator[Reliance]:
+    hooks = entrances(table)
+    for chain in table.chains:
+        for rule in chain.rules:
+            yield from _named(view, rule, frozenset(base.hook for base in hooks[chain.name]))
+
+
+def _named(view: View, rule: Rule, hooks: frozenset[Hook]) -> Iterator[Reliance]:
     for action in rule.actions:
         if isinstance(action, Template) and (found := _RULE.search(action.what)):
             if name := _known(found[1]):
@@ -97,7 +105,7 @@ def _named(view: View, rule: Rule) -> Iterator[Reliance]:
                 asks = space.among(Field.SOURCE_PORT, EPHEMERAL)
                 given = PacketSet(space, space.meet(guard_set(space, rule.guard), asks))
                 given = given.exists((Field.STATE,))
-                yield Reliance(name, rule.origin.span, given)
+                yield Reliance(name, rule.origin.span, given, hooks)
         elif isinstance(action, ConnectionSet) and action.what.startswith("ct helper set"):
             return  # the object that it names tells the type
     for literal in rule.guard:

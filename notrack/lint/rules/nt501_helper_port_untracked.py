@@ -38,6 +38,8 @@ def _untracked(view: View, reliance: Reliance) -> tuple[Leg, PacketSet] | None:
     """The first rule that takes such a control connection out of tracking."""
     asked = reliance.packets if reliance.packets is not None else control(view, reliance.name)
     for leg in view.flows.legs:
+        if reliance.hooks and leg.hook not in reliance.hooks:
+            continue
         for way in _ASKING if reliance.sure else _SERVING:
             packets = leg.on(way) & asked
             if not packets or (reliance.packets is None and not names_ports(shape(leg.written))):

@@ -25,7 +25,7 @@ _WAYS = ((Way.LOCAL_IN, "come in"), (Way.LOCAL_OUT, "leave"))
 
 def check(subject: Subject) -> Iterator[Fault]:
     for view in subject.views:
-        if view.family is Family.IPV6:
+        if view.family is Family.IPV6 and subject.host.addresses(Family.IPV6) != IntervalSet():
             for way, word in _WAYS:
                 yield from _lost(subject, view, way, word)
 
@@ -117,7 +117,8 @@ RULE = Rule(
     limits="""
         Silent where some of these messages get through: from link-local addresses, on one interface, by a
         rate. Router messages (133, 134) are not asked for, since many hosts have fixed addresses. A table
-        that lets no IPv6 in at all is taken for a host without IPv6.
+        that lets no IPv6 in at all is taken for a host without IPv6, and so is a host whose facts name no
+        address of it.
     """,
     mending="""
         The fix lets the four kinds of discovery messages through, in front of the rule that stops them or
@@ -202,6 +203,18 @@ RULE = Rule(
                 COMMIT
                 """
             },
+        ),
+        Example(
+            "one table for both families, on a host without any address of IPv6",
+            """
+            table inet t {
+              chain input {
+                type filter hook input priority filter; policy drop;
+                tcp dport 22 accept
+              }
+            }
+            """,
+            host='{"interfaces": [{"name": "eth0", "addresses": ["192.0.2.1/24"]}]}',
         ),
         Example(
             "UNTRACKED lets discovery in; a drop policy of IPv4 needs none",
