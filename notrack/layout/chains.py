@@ -35,6 +35,8 @@ class Chains:
     prefix: str = ""
     _rules: dict[str, list[Line]] = field(default_factory=dict)
     _names: dict[object, str] = field(default_factory=dict)
+    _taken: set[str] = field(default_factory=set)
+    _numbers: dict[str, int] = field(default_factory=dict)  # the number that each wish has come to
 
     def open(self, chain: str) -> None:
         self._rules.setdefault(chain, [])
@@ -51,11 +53,15 @@ class Chains:
         if key in self._names:
             return self._names[key]
         base = (self.prefix + wish)[:_LONGEST_NAME]
-        name, number = base, 1
-        while name in self._rules or name in self._names.values():
+        name, number = base, self._numbers.get(base, 1)
+        if number > 1:
+            name = f"{base[: _LONGEST_NAME - 1 - len(str(number))]}-{number}"
+        while name in self._rules or name in self._taken:
             number += 1
             name = f"{base[: _LONGEST_NAME - 1 - len(str(number))]}-{number}"
         self._names[key] = name
+        self._taken.add(name)
+        self._numbers[base] = number
         return name
 
     def serve(self, lines: Iterable[Line]) -> None:

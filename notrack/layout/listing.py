@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 from notrack.packets.address import Family, prefix_text, prefixes
 from notrack.packets.intervals import Interval, IntervalSet
@@ -27,7 +28,9 @@ def listing(addresses: IntervalSet, family: Family, *, in_one_rule: bool = False
     `in_one_rule`: a list of what is not in it takes a chain of its own, so only a single such prefix will do.
     """
     inside = list(prefixes(addresses, family))
-    outside = list(prefixes(family.whole - addresses, family)) if len(inside) > 1 else []
+    outside: list[tuple[int, int]] = []
+    if len(inside) > 1:
+        outside = list(islice(prefixes(family.whole - addresses, family), len(inside)))
     negated = bool(outside) and len(outside) < len(inside) and not (in_one_rule and len(outside) > 1)
     chosen = outside if negated else inside
     return Prefixes(

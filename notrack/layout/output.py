@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
 
 from notrack.packets.address import Family
 from notrack.plan.planner import Plan, leaves_to_others
@@ -33,13 +33,21 @@ class Rule:
     origins: tuple[Origin, ...]
 
 
+def _none() -> Iterator[Rule]:
+    return iter(())
+
+
 @dataclass(frozen=True, slots=True)
 class Output:
-    """The text of one target, ready to load, and the map of its rules."""
+    """The text of one target, ready to load. The map of its rules is made when it is asked for."""
 
     target: str
     text: str
-    rules: tuple[Rule, ...] = ()
+    mapped: Callable[[], Iterator[Rule]] = field(default=_none, compare=False, repr=False)
+
+    @property
+    def rules(self) -> tuple[Rule, ...]:
+        return tuple(self.mapped())
 
 
 def as_json(outputs: Iterable[Output]) -> dict[str, object]:
@@ -92,8 +100,12 @@ def _xtables(plan: Plan, family: Family, target: str, coexist: bool) -> Output:
     own = plan.families[family].own
     restore = xtables.Restore(family, plan.site.defaults, coexist, _networks(plan.site, family), own)
     ruleset, mapped = xtables.layout(plan.families[family], restore)
-    rules = tuple(Rule(target, m.table, m.rule.chain, rule_text(m.rule), m.origins) for m in mapped)
     header = "\n".join(_restore_header(plan.site, family, target, coexist))
+
+    def rules() -> Iterator[Rule]:
+        for m in mapped:
+            yield Rule(target, m.table, m.rule.chain, rule_text(m.rule), m.origins)
+
     return Output(target, f"{header}\n{write(ruleset)}", rules)
 
 
@@ -116,15 +128,19 @@ def _nft(plan: Plan) -> Output:
     from notrack.ruleset.nft.writer import write
 
     commands: list[Node] = []
-    rules: list[Rule] = []
+    every: list[tuple[str, nft.MappedRule]] = []
     for family, found in plan.families.items():
         table, mapped = nft.layout(found, plan.site.defaults, _networks(plan.site, family))
         commands += replacement(table)
-        where = f"{table.family} {table.name}"
-        rules += [Rule("nft", where, m.chain, rule_text(m.rule), m.origins) for m in mapped]
+        every += [(f"{table.family} {table.name}", one) for one in mapped]
     header = (
         "#!/usr/sbin/nft -f\n"
         f"# Rules of site {plan.site.name}. {_CHANGE}\n"
         "# Only tables of our own are replaced, all in one transaction. Load with: nft -f rules.nft\n\n"
     )
-    return Output("nft", header + write(Ruleset(tuple(commands))), tuple(rules))
+
+    def rules() -> Iterator[Rule]:
+        for where, m in every:
+            yield Rule("nft", where, m.chain, rule_text(m.rule), m.origins)
+
+    return Output("nft", header + write(Ruleset(tuple(commands))), rules)

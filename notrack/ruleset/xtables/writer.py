@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 
 from notrack.packets.address import Family
 from notrack.ruleset.xtables.catalogue import BASE_SPELLED, Extension, Kind, match_named, target_named
@@ -12,10 +13,12 @@ from notrack.ruleset.xtables.tree import (
     Command,
     Counters,
     Line,
+    Match,
     Option,
     Rule,
     Ruleset,
     Table,
+    Target,
     Trivia,
 )
 from notrack.ruleset.xtables.words import bare, guarded, named, prose, quoted
@@ -47,13 +50,25 @@ def rule_text(rule: Rule) -> str:
     if rule.number is not None:
         words.append(str(rule.number))
     words.extend(option_text(option) for option in rule.options)
-    for match in rule.matches:
-        words += ["-m", bare(match.name)]
-        words.extend(option_text(option, match_named(match.name)) for option in match.options)
+    words.extend(_match_text(match) for match in rule.matches)
     if rule.target is not None:
-        words += ["-g" if rule.target.goto else "-j", bare(rule.target.name)]
-        words.extend(option_text(option, target_named(rule.target.name)) for option in rule.target.options)
+        words.append(_target_text(rule.target))
     return " ".join(words)
+
+
+# Long rulesets repeat their matches and targets.
+@lru_cache(maxsize=4096)
+def _match_text(match: Match) -> str:
+    extension = match_named(match.name)
+    options = (option_text(option, extension) for option in match.options)
+    return " ".join(("-m", bare(match.name), *options))
+
+
+@lru_cache(maxsize=4096)
+def _target_text(target: Target) -> str:
+    extension = target_named(target.name)
+    options = (option_text(option, extension) for option in target.options)
+    return " ".join(("-g" if target.goto else "-j", bare(target.name), *options))
 
 
 def option_text(option: Option, extension: Extension | None = None) -> str:
