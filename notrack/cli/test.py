@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from notrack.cli.main import DONE, FINDINGS, NOT_UNDERSTOOD
+from notrack.cli.main import DONE, FINDINGS, NOT_UNDERSTOOD, REFUSED
 
 if TYPE_CHECKING:
     from notrack.netfilter.host import Host
@@ -14,17 +14,24 @@ if TYPE_CHECKING:
 
 _EPILOG = """examples:
   notrack test site.spec
+  notrack test site.spec --kernel             real packets too; no root where user namespaces are allowed
   notrack test site.spec --host host.json     with this host's addresses, where the site says none
 
 An expectation is a line of the site: `expect drop udp from 203.0.113.9 to host port 11211 on wan`.
 
-exit status: 0 all hold, 1 some fail, 2 wrong usage, 3 a site that cannot be understood"""
+exit status: 0 all hold, 1 some fail, 2 wrong usage, 3 a site that cannot be understood,
+4 the kernel or a tool that --kernel needs is not there"""
 _FORMS = ("iptables", "nft")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.epilog = _EPILOG
     parser.add_argument("spec", metavar="SPEC", help="the site file; - reads standard input")
+    parser.add_argument(
+        "--kernel",
+        action="store_true",
+        help="send the packets through the real kernel too, in throw-away network namespaces",
+    )
     parser.add_argument("--host", metavar="FILE", help="facts about the host, as `notrack facts` writes them")
     parser.add_argument("--format", choices=("text", "json"), default="text", help="default: text")
     parser.add_argument("--verbose", action="store_true", help="name the expectations that hold as well")
@@ -41,9 +48,23 @@ def run(args: argparse.Namespace) -> int:
     if plan is None or host is None:
         return NOT_UNDERSTOOD
     rulesets = {form: compiled(plan, form) for form in _FORMS}
-    tested = [Outcome(one) for one in judged(plan.site, rulesets, host)]
-    _print(tested, None, args)
-    return DONE if all(one.holds for one in tested) else FINDINGS
+    verdicts = judged(plan.site, rulesets, host)
+    found = [Outcome(one) for one in verdicts]
+    kernel = None
+    if args.kernel and verdicts:
+        from notrack.cli.kerneltest import kernel_name, tested
+        from notrack.cli.messages import note
+        from notrack.host.kernel import KernelRefused
+        from notrack.host.system import LiveSystem
+
+        try:
+            found, kernel = tested(LiveSystem(), plan, host, verdicts, _FORMS), kernel_name()
+        except KernelRefused as refused:
+            _print(found, None, args)
+            note(f"not tried on the kernel: {refused}")
+            return REFUSED
+    _print(found, kernel, args)
+    return DONE if all(one.holds for one in found) else FINDINGS
 
 
 def _host(args: argparse.Namespace, plan: Plan) -> Host | None:

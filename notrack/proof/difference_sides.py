@@ -89,7 +89,7 @@ class Side:
         def label(leaf: int) -> int:
             outcome = self.model.algebra.outcome(leaf)
             if outcome.end is End.ELSEWHERE and way is Way.LOCAL_IN and blocked:
-                return self.labels.leaf(Fate("drop", Hook.FORWARD))
+                return self.labels.leaf(Fate("drop", Hook.FORWARD, elsewhere=True))
             return self.labels.leaf(fate_of(outcome, tracks=self.tracks))
 
         return questions.relabelled(self.space, self.model.fate(way, wire).diagram, label)

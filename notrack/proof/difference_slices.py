@@ -44,12 +44,13 @@ class Slices:
             common = space.meet(common, side.headers(view))
         known = [(self.sides[0], before), (self.sides[1], after)]
         values = [self.values(side.fates(view), states) for side, states in known]
-        away = [self._elsewhere(one, view) for one in values]
+        away = [self._elsewhere(one) for one in values]
         if view is Way.FORWARD:
             leaving = [self.of_way(side, view, states) for side, states in known]
             common = space.minus(common, space.meet(*leaving))
-        for one in away:
-            common = space.minus(common, one)
+        if view is Way.LOCAL_IN:  # what goes elsewhere is looked at there, where there is a way
+            blocked = self.sides[0].model.host.forwards(space.family) is False
+            common = space.minus(common, space.meet(*away) if blocked else space.join(*away))
         for one in values:
             common = space.meet(common, questions.outcomes(space, one, _every))
         return space.meet(common, values[0]), space.meet(common, values[1])
@@ -60,13 +61,9 @@ class Slices:
 
     def of_way(self, side: Side, view: Way, states: int) -> int:
         """The packets that do not take the way itself, but another one."""
-        own = self.values(side.labelled(view), states)
-        return questions.outcomes(self.space, own, lambda leaf: int(self.labels.known[leaf].elsewhere))
+        return self._elsewhere(self.values(side.labelled(view), states))
 
-    def _elsewhere(self, values: int, view: Way) -> int:
-        """The packets that are looked at on another way instead."""
-        if view is not Way.LOCAL_IN:
-            return EMPTY
+    def _elsewhere(self, values: int) -> int:
         return questions.outcomes(self.space, values, lambda leaf: int(self.labels.known[leaf].elsewhere))
 
     def pairs(self, role: Role, view: Way, status: Status = UNMOVED) -> list[tuple[Fate, Fate, int]]:

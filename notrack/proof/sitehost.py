@@ -20,6 +20,17 @@ def site_host(site: Site) -> Host:
     return Host(interfaces=interfaces, ephemeral=site.ephemeral)
 
 
+def device_addresses(site: Site) -> dict[str, tuple[str, ...]]:
+    """Every device that the site names, with its own addresses and the prefixes of their links."""
+    found: dict[str, tuple[str, ...]] = {}
+    for interface in site.interfaces:
+        for at, device in enumerate(interface.devices):
+            addresses = _configured(interface) if at == 0 else []
+            name = f"{device[:-1]}0" if device.endswith("*") else device
+            found[name] = tuple(str(address) for address in addresses)
+    return found
+
+
 def _patterns(site: Site) -> bool:
     return any(device.endswith("*") for interface in site.interfaces for device in interface.devices)
 

@@ -101,7 +101,8 @@ def _sum(tested: Sequence[Outcome], forms: Sequence[str], kernel: str | None) ->
     if failed:
         yield f"{failed} of {count} failed, {where}"
     else:
-        yield f"{count} hold{'s' if len(tested) == 1 else ''}, {packets} packets, {where}"
+        holds = "hold" if len(tested) > 1 else "holds"
+        yield f"{count} {holds}, {packets} packet{'s' if packets > 1 else ''}, {where}"
 
 
 def as_json(tested: Sequence[Outcome], forms: Sequence[str], kernel: str | None) -> dict[str, object]:

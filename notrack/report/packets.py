@@ -64,11 +64,9 @@ def _protocol_words(box: Box, packets: PacketSet) -> str:
     if protocols.size() <= _FEW:
         name = ", ".join(_names(protocols))
     elif asked or own:
-        name = (
-            "tcp, udp, sctp, ..."
-            if protocols == PORT_PROTOCOLS
-            else "all protocols but " + ", ".join(_names(PORT_PROTOCOLS - protocols))
-        )
+        missing = PORT_PROTOCOLS - protocols
+        but = f" but {', '.join(_names(missing))}" if missing else ""
+        name = f"every protocol with ports{but}" if protocols <= PORT_PROTOCOLS else f"every protocol{but},"
     else:
         missing = IntervalSet(((0, 255),)) - protocols
         name = (

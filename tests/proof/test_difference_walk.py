@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import replace
+from functools import cache
 
 import pytest
 
@@ -97,14 +98,21 @@ def told(found: Difference, role: Role, ways: set[Way], made: Packet, held: dict
     return {change.kind for change in found.changes if of(change)}
 
 
+@cache
+def possible(family: Family, way: Way) -> tuple[Space, int]:
+    """The packets that can take a way at all."""
+    space = Space(family)
+    return space, takers(space, HOST, way)
+
+
 def opening(draw: random.Random, family: Family, way: Way) -> Packet | None:
     made = packet(draw, family, way)
     made = replace(made, fragment=Fragment.WHOLE)
     if made.protocol == 6 and made.has_ports:
         made = replace(made, flags=_SYN)
     made = settled(made, way)
-    space = Space(family)
-    if not leaf(space, takers(space, HOST, way), made):
+    space, taking = possible(family, way)
+    if not leaf(space, taking, made):
         return None
     state = first_state(made.values(), family, tcp_loose=True)
     return made if state in (State.NEW, State.UNTRACKED) else None
