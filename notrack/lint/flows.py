@@ -211,14 +211,14 @@ class Flows:
     def unpaired(self, packets: PacketSet, way: Way) -> PacketSet:
         """The packets whose answers come, and are tracked for certain: of interfaces that are known."""
         rest = (packets & self.returning(way)) - self.paired(packets, way) - self._to_itself(packets, way)
-        return self._known(rest, way)
+        return self.known(rest, way)
 
     def suspect(self, way: Way) -> PacketSet:
         """All packets of a way that are untracked and, as they stand, have tracked answers: what is not among
         them is paired for certain."""
-        return self._known((self.untracked(way) & self.returning(way)) - self.answered(way), way)
+        return self.known((self.untracked(way) & self.returning(way)) - self.answered(way), way)
 
-    def _known(self, rest: PacketSet, way: Way) -> PacketSet:
+    def known(self, rest: PacketSet, way: Way) -> PacketSet:
         """The packets of interfaces that are known."""
         side = _SIDE.get(way)
         if rest and side is not None and self.interfaces is not None:

@@ -98,13 +98,16 @@ def _for_lo(view: View, table: Table, chain: Chain, rule: Rule) -> bool:
 
 
 def _hurt(flows: Flows, legs: list[Leg]) -> Iterator[Inside]:
-    """The first rule that makes TCP connections over lo break: later packets of theirs are INVALID."""
+    """The first rule that makes TCP connections over lo break: later packets of theirs are INVALID.
+
+    An INVALID packet has no entry, so PREROUTING may untrack it before INPUT sees it: all rules count.
+    """
     way, verdicts = Way.LOOPBACK, flows.verdicts
     rest = flows.suspect(way) & _between_own(flows)
     asked = _turned(rest.exists(OF_ONE_PACKET).may()) & flows.ground(way)
     if not asked or not any(verdicts.filters(hook) for hook in (Hook.INPUT, Hook.OUTPUT)):
         return
-    asked = asked - verdicts.accepted(way, asked, State.INVALID)
+    asked = asked - verdicts.accepted(way, asked, State.INVALID, whole=True)
     for state in (State.NEW, State.ESTABLISHED, State.UNTRACKED):
         asked = asked & verdicts.accepted(way, asked, state)
     answers = _turned(asked.exists(OF_ONE_PACKET)) & flows.ground(way)

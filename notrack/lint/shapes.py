@@ -11,7 +11,7 @@ from notrack.packets.intervals import IntervalSet
 from notrack.packets.packet_set import PacketSet
 
 _PORTS = IntervalSet(((0, 65535),))
-_QUESTIONS = {
+QUESTIONS = {
     Family.IPV4: IntervalSet.of((kind, kind) for kind in (8, 13, 15, 17, 42)),
     Family.IPV6: IntervalSet.of((kind, kind) for kind in (128, 139, 144, 146, 160)),
 }
@@ -70,7 +70,7 @@ def asking(packets: PacketSet) -> Asks:
         return Asks.EITHER
     icmp = _of_icmp(packets)
     if icmp and icmp == packets:
-        kinds, asked = icmp.project(Field.ICMP_TYPE), _QUESTIONS[packets.space.family]
+        kinds, asked = icmp.project(Field.ICMP_TYPE), QUESTIONS[packets.space.family]
         if kinds <= asked:
             return Asks.QUESTION
         if kinds <= _answers(asked, packets.space.family):

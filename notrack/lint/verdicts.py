@@ -28,7 +28,7 @@ class Verdicts:
 
     def __init__(self, view: View) -> None:
         self.view = view
-        self._passages: dict[Way, Passage] = {}
+        self._passages: dict[tuple[Way, bool], Passage] = {}
 
     @cached_property
     def model(self) -> Model:
@@ -37,14 +37,23 @@ class Verdicts:
         host = replace(view.host, tracking_elsewhere=True)
         return Model(late(view.ruleset), view.family, host, space=view.model.space)
 
-    def passage(self, way: Way) -> Passage:
-        if way not in self._passages:
-            self._passages[way] = Passage(way, self.model.algebra, FULL, self.model.fate(way))
-        return self._passages[way]
+    def passage(self, way: Way, whole: bool = False) -> Passage:
+        """The fate of packets by the state of their flow; with all rules, or behind connection tracking."""
+        if (way, whole) not in self._passages:
+            model = self.view.model if whole else self.model
+            self._passages[way, whole] = Passage(way, model.algebra, FULL, model.fate(way))
+        return self._passages[way, whole]
 
-    def accepted(self, way: Way, packets: PacketSet, *states: State) -> PacketSet:
-        """The packets that may come to the end of the way in one of these states (told without a state)."""
-        return self._where(way, packets, states, lambda outcome: outcome.end is End.ON).may()
+    def accepted(self, way: Way, packets: PacketSet, *states: State, whole: bool = False) -> PacketSet:
+        """The packets that may come to the end of the way in one of these states (told without a state).
+
+        `whole`: with all rules, those before connection tracking too.
+        """
+        return self._where(way, packets, states, lambda outcome: outcome.end is End.ON, whole).may()
+
+    def through(self, way: Way, packets: PacketSet, state: State) -> PacketSet:
+        """The packets that come to the end of the way in a state, with the facts for which they do."""
+        return self._where(way, packets, (state,), lambda outcome: outcome.end is End.ON)
 
     def surely(self, way: Way, packets: PacketSet, *states: State) -> PacketSet:
         """The packets that come to the end of the way in each of these states whatever the free facts are."""
@@ -71,12 +80,17 @@ class Verdicts:
         )
 
     def _where(
-        self, way: Way, packets: PacketSet, states: tuple[State, ...], wanted: Callable[[Outcome], bool]
+        self,
+        way: Way,
+        packets: PacketSet,
+        states: tuple[State, ...],
+        wanted: Callable[[Outcome], bool],
+        whole: bool = False,
     ) -> PacketSet:
         space = packets.space
         among = space.among(Field.STATE, IntervalSet.of((state, state) for state in states))
         asked = packets & PacketSet(space, among)
-        return self.passage(way).where(wanted, asked).exists((Field.STATE,))
+        return self.passage(way, whole).where(wanted, asked).exists((Field.STATE,))
 
     def filters(self, hook: Hook) -> bool:
         """Whether anything at a hook may stop a packet at all."""
@@ -88,14 +102,14 @@ class Verdicts:
                 if chain.base is None or chain.base.hook is not hook:
                     continue
                 if chain.base.policy is Verdict.DROP or any(
-                    action in stops for one in _called(chain, table.chains) for rule in one.rules
+                    action in stops for one in called(chain, table.chains) for rule in one.rules
                     for action in rule.actions
                 ):  # fmt: skip
                     return True
         return False
 
 
-def _called(chain: Chain, chains: tuple[Chain, ...]) -> list[Chain]:
+def called(chain: Chain, chains: tuple[Chain, ...]) -> list[Chain]:
     """A chain, and all chains that it leads to."""
     names = {one.name: one for one in chains}
     found: dict[str, Chain] = {}

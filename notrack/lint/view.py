@@ -18,12 +18,15 @@ from notrack.netfilter.ways import Way
 from notrack.packets.address import Family
 from notrack.packets.diagram import EMPTY
 from notrack.packets.fields import Field
+from notrack.packets.intervals import IntervalSet
 from notrack.packets.packet_set import PacketSet
 from notrack.ruleset.core import CONNTRACK_PRIORITY, Hook, Jump, Notrack, Rule, Ruleset, Table
 
 if TYPE_CHECKING:
+    from notrack.lint.admission import Admission
     from notrack.lint.flows import Flows
     from notrack.lint.halves import Half
+    from notrack.lint.translations import Translations
 
 _JUDGING = (Hook.INPUT, Hook.FORWARD)
 _WRITTEN = frozenset(
@@ -79,6 +82,13 @@ class View:
         return found(self)
 
     @cached_property
+    def admission(self) -> Admission:
+        """What becomes of flows that are untracked both ways."""
+        from notrack.lint.admission import Admission
+
+        return Admission(self)
+
+    @cached_property
     def is_whole(self) -> bool:
         """Whether these are the host's rules, and not only those that untrack: something judges packets."""
         return any(
@@ -89,6 +99,20 @@ class View:
             if self.family in table.families
             for chain in table.chains
         )
+
+    @cached_property
+    def sample(self) -> IntervalSet | None:
+        """Addresses that stand for all others in a large ruleset; None in one of ordinary size."""
+        from notrack.lint.sample import addresses
+
+        return addresses(self)
+
+    @cached_property
+    def translations(self) -> Translations:
+        """What nat would do if nothing were untracked."""
+        from notrack.lint.translations import Translations
+
+        return Translations(self)
 
     @property
     def may_track(self) -> bool:

@@ -140,7 +140,7 @@ RULE = Rule(
             COMMIT
             *filter
             :INPUT DROP [0:0]
-            -A INPUT -m conntrack --ctstate INVALID -j DROP
+            -A OUTPUT -m conntrack --ctstate INVALID -j DROP
             -A INPUT -i lo -j ACCEPT
             -A INPUT -m conntrack --ctstate ESTABLISHED -j ACCEPT
             -A INPUT -p tcp --dport 80 -j ACCEPT
@@ -154,10 +154,26 @@ RULE = Rule(
             COMMIT
             *filter
             :INPUT DROP [0:0]
-            -A INPUT -m conntrack --ctstate INVALID -j DROP
+            -A OUTPUT -m conntrack --ctstate INVALID -j DROP
             -A INPUT -i lo -j ACCEPT
             -A INPUT -m conntrack --ctstate ESTABLISHED -j ACCEPT
             -A INPUT -p tcp --dport 80 -j ACCEPT
+            COMMIT
+            """,
+        ),
+        Example(
+            "INPUT drops INVALID, and PREROUTING untracks what comes by eth0 alone",
+            """
+            *raw
+            -A PREROUTING -i eth0 -p tcp --dport 80 -j CT --notrack
+            -A OUTPUT -p tcp --sport 80 -j CT --notrack  ### NT104
+            COMMIT
+            *filter
+            :INPUT DROP [0:0]
+            -A INPUT -m conntrack --ctstate INVALID -j DROP
+            -A INPUT -i lo -j ACCEPT
+            -A INPUT -m conntrack --ctstate ESTABLISHED -j ACCEPT
+            -A INPUT -i eth0 -p tcp --dport 80 -j ACCEPT
             COMMIT
             """,
         ),
@@ -216,7 +232,7 @@ RULE = Rule(
             """,
         ),
         Example(
-            "lo is let through before INVALID is dropped: a local client works",
+            "INPUT drops INVALID, but PREROUTING untracks what has no entry before it: a local client works",
             """
             *raw
             -A PREROUTING -p tcp --dport 80 -j CT --notrack
@@ -224,8 +240,8 @@ RULE = Rule(
             COMMIT
             *filter
             :INPUT DROP [0:0]
-            -A INPUT -i lo -j ACCEPT
             -A INPUT -m conntrack --ctstate INVALID -j DROP
+            -A INPUT -i lo -j ACCEPT
             -A INPUT -m conntrack --ctstate ESTABLISHED -j ACCEPT
             -A INPUT -p tcp --dport 80 -j ACCEPT
             COMMIT
