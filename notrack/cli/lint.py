@@ -41,6 +41,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.epilog = _EPILOG
     add = parser.add_argument
     add("files", nargs="*", metavar="FILE", help="rules in any format, or directories; - is standard input")
+    add("--live", action="store_true", help="the rules in force on this host")
     add("--format", choices=FORMATS, default="full", help="default: full")
     add("--output", metavar="FILE", help="write there instead of to standard output")
     add("--select", action="append", metavar="CODES", help="only these codes: NT101,NT3,one-way-notrack")
@@ -67,17 +68,21 @@ def run(args: argparse.Namespace) -> int:
     from notrack.cli.messages import note
     from notrack.cli.settings import configuration
 
-    if not args.files:
-        note("nothing to lint: name files, or - for standard input")
+    if bool(args.files) == args.live:
+        note(
+            "nothing to lint: name files, or - for standard input, or use --live" if not args.live else _BOTH
+        )
         return USAGE
-    settings = configuration(args.config, args.files[0], args.color)
+    settings = configuration(args.config, args.files[0] if args.files else ".", args.color)
     if settings is None:
         return USAGE
     rules = _rules(args, settings)
     host = _host(args, settings)
     if rules is None or host is None:
         return USAGE
-    runs = _runs(args, settings, rules, host)
+    runs = _live(args, settings, rules, host) if args.live else _runs(args, settings, rules, host)
+    if runs is None and args.live:
+        return REFUSED
     return NOT_UNDERSTOOD if runs is None else _report(runs, rules, args, settings)
 
 
@@ -116,6 +121,29 @@ def _host(args: argparse.Namespace, settings: Configuration) -> Host | None:
     if args.host is None and settings.host is not None and settings.name is not None:
         return host(str(Path(settings.name).parent / settings.host), args.color)
     return host(args.host, args.color)
+
+
+_BOTH = "--live lints this host alone: name no files beside it"
+
+
+def _live(
+    args: argparse.Namespace, settings: Configuration, rules: Sequence[Rule], host: Host
+) -> list[Run] | None:
+    """The rules of this host, with its own facts where no file gives others."""
+    from notrack.cli.liverules import live
+    from notrack.cli.messages import note
+    from notrack.cli.progress import Progress
+
+    if args.fix or args.unsafe_fixes:
+        note("--live changes nothing: save the rules, mend the file, and load it")
+        return None
+    found = live()
+    if found is None:
+        return None
+    sources, facts = found
+    with Progress("checking") as progress:
+        known = host if args.host is not None else facts
+        return [_run(sources, [], args, settings, rules, known, progress)]
 
 
 def _runs(
