@@ -212,6 +212,7 @@ def test_changes_of_nft() -> None:
     )
     assert body.fresh().text == body.text.replace(" packets 1 bytes 2", "")
     assert text_of(NftBody("accept").narrowed(UNTRACKED)) == "ct state untracked accept"
+    assert NftBody("ct state new").without(states) is None, "a rule says something"
     assert text_of(NftBody("notrack accept").acting(Wording(None, "drop"))) == "drop"
 
 
@@ -379,3 +380,15 @@ def test_text_that_a_script_loads() -> None:
     assert applied(text, deleted(rule)) == text.replace(text[text.index("-A") : text.index("COMMIT")], "")
     body = rule.body.instead(Wording("-s $X -j ACCEPT", None))
     assert body is None or after(rule, body) is None, "the script would take it for a variable"
+
+
+def test_nft_commands_of_a_script_are_changed_where_they_stand_alone() -> None:
+    text = "#!/bin/sh\nnft add rule ip t c udp dport 53 accept\nnft 'add rule ip t c tcp dport 80 accept'\n"
+    for port in ("53", "80"):
+        _, rule = written(text, port, "a.sh")
+        dropped = rule.body.acting(Wording(None, "drop"))
+        quoted = rule.body.instead(Wording(None, 'iifname "lo" accept'))
+        assert dropped is not None and quoted is not None
+        assert applied(text, rewritten(rule, dropped)) == text.replace(f"{port} accept", f"{port} drop")
+        assert rewritten(rule, quoted) is None
+        assert after(rule, dropped) is None and before(rule, dropped) is None and deleted(rule) is None

@@ -102,7 +102,7 @@ class NftBody(Body):
 
     def _with(self, stretches: list[Stretch]) -> Self | None:
         text = spliced(self.text, stretches)
-        if text is None or _rule(text) is None:
+        if text is None or not text.strip() or _rule(text) is None:
             return None
         return replace(self, text=text)
 

@@ -15,11 +15,12 @@ from notrack.lint.mending.lines import (
     line_start,
     newline,
 )
-from notrack.lint.mending.written import Edits, NftRule
+from notrack.lint.mending.written import Edits, NftRule, in_words
 from notrack.ruleset import core
 from notrack.ruleset.formats import Document
 from notrack.ruleset.nft import tree as t
 from notrack.ruleset.nft.catalogue import priority_number
+from notrack.ruleset.shell.derived import Derived, located
 from notrack.text.source import Span
 
 
@@ -52,7 +53,10 @@ def _as_line(span: Span, text: str, below: bool) -> Edits | None:
 
 
 def deleted(rule: NftRule) -> Edits | None:
-    """A rule taken out, or the command that adds it."""
+    """A rule taken out, or the command that adds it, unless that is the command of a script."""
+    first = rule.source.span(rule.span.start, rule.span.start + 1)
+    if isinstance(rule.source, Derived) and in_words(located(first)):
+        return None
     span = rule.place.span if rule.place is not None and rule.place.span is not None else rule.span
     if is_alone(span, ";", comment=""):
         return (line_deleted(span),)

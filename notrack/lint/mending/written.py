@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 
 from notrack.lint.finding import Edit
 from notrack.lint.mending.body import Body
+from notrack.lint.mending.shell_places import shell_places
 from notrack.lint.mending.xtables_body import XtablesBody
 from notrack.packets.address import Family
 from notrack.ruleset.formats import Document
@@ -16,6 +18,7 @@ from notrack.ruleset.xtables import tree as xtables
 from notrack.text.source import Source, Span
 
 Edits = tuple[Edit, ...]
+_PLAIN = re.compile(r"[\w .,:/@=!{}-]*", re.ASCII)  # what a word may hold without quotes
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +88,8 @@ def _inserts(rule: xtables.Rule) -> bool:
 
 def in_file(edits: Edits) -> Edits | None:
     """Edits of text that a script makes as edits of the script; others as they are. None where the script
-    does not hold the very text, or would take the new one for more than text.
+    does not hold the very text, or would take the new one for more than text: there is more of that in the
+    words of a command than in a here-document.
     """
     made: list[Edit] = []
     for edit in edits:
@@ -97,8 +101,19 @@ def in_file(edits: Edits) -> Edits | None:
         place = _around(source, edit.span) if gone else _literal(source, edit.span)
         if place is None or any(char in edit.text for char in "$`\\"):
             return None
+        if in_words(place) and _PLAIN.fullmatch(edit.text) is None:
+            return None
         made.append(Edit(place, edit.text))
     return tuple(made)
+
+
+def in_words(place: Span) -> bool:
+    """Whether a place of a script is in a word of a command, and not in a here-document."""
+    return any(
+        word.span.start <= place.start and place.end <= word.span.end
+        for one in shell_places(place.source)
+        for word in one.command.words
+    )
 
 
 def _literal(source: Derived, span: Span) -> Span | None:
