@@ -12,6 +12,7 @@ from notrack.netfilter.visits import visits
 from notrack.netfilter.ways import Way
 from notrack.packets.address import Family
 from notrack.packets.budget import TooHard
+from notrack.packets.diagram import FULL
 from notrack.packets.fields import AddressType, Field
 from notrack.packets.intervals import IntervalSet
 from notrack.packets.packet_set import PacketSet
@@ -94,13 +95,13 @@ def answers_set(space: Space, asked: Asked) -> PacketSet:
 def _ends(space: Space, asked: Asked, *, answers: bool) -> int:
     port = Field.SOURCE_PORT if answers else Field.DESTINATION_PORT
     own = Field.SOURCE if answers else Field.DESTINATION
-    kind = Field.SOURCE_TYPE if answers else Field.DESTINATION_TYPE
     peer = Field.DESTINATION if answers else Field.SOURCE
     parts = [
         space.all_of((space.among(Field.PROTOCOL, one.protocol), space.having(port, one.ports)))
         for one in asked.traffic
     ]
-    local = space.among(kind, IntervalSet.single(AddressType.LOCAL))
+    # What the host sends is its own, whatever the address.
+    local = FULL if answers else space.among(Field.DESTINATION_TYPE, IntervalSet.single(AddressType.LOCAL))
     if asked.own is not None:
         local = space.among(own, asked.own.family(space.family))
     return space.all_of((space.first(parts), local, space.among(peer, asked.peers.family(space.family))))

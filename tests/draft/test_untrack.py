@@ -289,3 +289,10 @@ def test_without_forwarding_no_address_needs_to_be_asked() -> None:
     host = read_host('{"schema_version": 1, "forwards_ipv4": false}')
     found = run("udp 53", ("rules.v4", RHEL), host=host)
     assert found.refusals == () and "addrtype" not in found.sources[0].text
+
+
+def test_a_host_whose_addresses_are_known() -> None:
+    host = read_host(
+        '{"schema_version": 1, "interfaces": [{"name": "lo", "addresses": []}], "forwards_ipv4": false}'
+    )
+    assert run("udp 53", ("rules.v4", DEBIAN), host=host).refusals == ()
