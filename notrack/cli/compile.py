@@ -39,6 +39,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    from notrack.ruleset.collection import uncollected
+
+    with uncollected():
+        return _compiled(args)
+
+
+def _compiled(args: argparse.Namespace) -> int:
     from notrack.cli.messages import note
     from notrack.cli.sitefile import planned
 

@@ -33,7 +33,9 @@ _UNION_ORDER = tuple(
         Field.IN, Field.OUT, Field.PROTOCOL,
     )
 )  # fmt: skip
-_ENTRY = frozenset((Field.CT_DIRECTION, Field.CT_MARK, Field.MARK))
+_NUMBERS = {field.value: at for at, field in enumerate(_FIELDS)}  # enum members are slow keys
+_FAMILY = _NUMBER[Field.FAMILY]
+_ENTRY = frozenset(_NUMBER[field] for field in (Field.CT_DIRECTION, Field.CT_MARK, Field.MARK))
 _TRANSLATED = (_NUMBER[Field.CT_SNAT], _NUMBER[Field.CT_DNAT])
 _KINDS = (
     (_NUMBER[Field.DESTINATION], _NUMBER[Field.DESTINATION_TYPE]),
@@ -43,6 +45,7 @@ _ONE = IntervalSet.single(1)
 _WITH_ENTRY = IntervalSet(((State.NEW, State.RELATED),))
 _FEW = 300  # up to so many boxes those inside others are looked for
 UNTRACK: Actions = (core.Notrack(), core.Verdict.ACCEPT)
+_MANY = 64  # from so many tuples on, a set is taken together before it is looked at
 _MOST = 50_000  # boxes that one rule may stand for
 
 
@@ -205,28 +208,62 @@ def boxes(guard: core.Guard, known: Known) -> list[Box]:
     base = _box(bounds, facts, known)
     found = [] if base is None else [base]
     for choice in choices:
-        inner = [box for one in choice.guards for box in boxes(one, known)]
+        inner = [box for one in _alike(choice.guards) for box in boxes(one, known)]
         if len(found) * len(inner) > _MOST:
             raise Opaque
         found = [box for one in found for two in inner if (box := both(one, two)) is not None]
     return found
 
 
+def _alike(guards: Sequence[core.Guard]) -> Iterable[core.Guard]:
+    """The same choice in fewer guards: those that differ in the values of their last field become one. A large
+    set of tuples becomes as many guards as it has tuples without their last part."""
+    if len(guards) < _MANY:
+        return guards
+    groups: dict[tuple[object, ...], list[core.Among]] = {}
+    for guard in guards:
+        key: list[object] = []
+        for literal in guard:
+            if not isinstance(literal, core.Among) or literal.negated:
+                return guards
+            key.append(literal.field.value)
+            key.append(literal.values.spans)
+        if not key:
+            return guards
+        key.pop()
+        groups.setdefault(tuple(key), []).append(guard[-1])  # type: ignore[arg-type]
+    first = guards[0]
+    if any(len(guard) != len(first) for guard in guards):
+        return guards
+    return _merged(guards, groups)
+
+
+def _merged(
+    guards: Sequence[core.Guard], groups: Mapping[tuple[object, ...], list[core.Among]]
+) -> Iterator[core.Guard]:
+    last = {id(guard[-1]): guard for guard in guards}
+    for alike in groups.values():
+        guard = last[id(alike[0])]
+        spans = IntervalSet.of(span for one in alike for span in one.values.spans)
+        yield (*guard[:-1], core.Among(alike[0].field, spans))
+
+
 def _narrow(bounds: dict[int, IntervalSet], literal: core.Among, family: Family) -> None:
-    field = literal.field
-    if field in _ENTRY:
+    number = _NUMBERS[literal.field.value]
+    if number in _ENTRY:
         raise Opaque
-    if field is Field.FAMILY:
-        if (domain(field, family).low in literal.values) == literal.negated:
+    if number == _FAMILY:
+        if (domain(Field.FAMILY, family).low in literal.values) == literal.negated:
             bounds[_STATE] = IntervalSet()
         return
     values = literal.values
     if literal.negated:
-        values = domain(field, family).whole - values
-    for other, allowed in (*presence(field, family).items(), (field, values)):
-        number = _NUMBER[other]
-        before = bounds.get(number)
-        bounds[number] = allowed if before is None or before == allowed else before & allowed
+        values = IntervalSet(_WHOLE[family][number]) - values
+    for other, allowed in _PRESENCE[family][number]:
+        before = bounds.get(other)
+        bounds[other] = allowed if before is None or before == allowed else before & allowed
+    before = bounds.get(number)
+    bounds[number] = values if before is None or before == values else before & values
 
 
 def _box(bounds: dict[int, IntervalSet], facts: Iterable[core.Fact], known: Known) -> Box | None:
@@ -237,7 +274,9 @@ def _box(bounds: dict[int, IntervalSet], facts: Iterable[core.Fact], known: Know
     for number in sorted(bounds):
         values = bounds[number]
         if values.spans != whole[number]:
-            spans = (values & IntervalSet(whole[number])).spans
+            spans, (low, high) = values.spans, whole[number][0]
+            if spans and (spans[0][0] < low or spans[-1][1] > high):
+                spans = (values & IntervalSet(whole[number])).spans
             if not spans:
                 return None
             if spans != whole[number]:
@@ -262,8 +301,13 @@ def _settle(bounds: dict[int, IntervalSet], known: Known) -> bool:
     return True
 
 
-_WHOLE = {
-    family: tuple(domain(field, family).whole.spans for field in _FIELDS) for family in Family
+_WHOLE = {family: tuple(domain(field, family).whole.spans for field in _FIELDS) for family in Family}
+_PRESENCE = {
+    family: tuple(
+        tuple((_NUMBER[other], allowed) for other, allowed in presence(field, family).items())
+        for field in _FIELDS
+    )
+    for family in Family
 }
 
 
@@ -293,8 +337,9 @@ def united(parts: Iterable[Box]) -> frozenset[Box]:
             break
         if before <= _FEW:
             left = _absorbed(left)
+        bounded = {number for box in left for number, _ in box[0]}
         for number in _UNION_ORDER:
-            if any(number == one for box in left for one, _ in box[0]):
+            if number in bounded:
                 left = _joined(left, number)
         if len(left) == before:
             break

@@ -239,26 +239,21 @@ class Safety:
 
     def _half_forwarded(self) -> Iterator[Breach]:
         space, have, answers = self.space, self.have, self.answers
-        there = have.untracked(RAW_IN)
-        back = answers.untracked(RAW_IN)
+        kinds = {
+            Field.DESTINATION_TYPE: int(AddressType.UNICAST),
+            Field.SOURCE_TYPE: int(AddressType.UNICAST),
+        }
+        passing = have.passing(Hook.FORWARD, State.UNTRACKED)
+        if passing == EMPTY:
+            return
+        there = self._assigned(have.untracked(RAW_IN), kinds)
+        back = self._assigned(answers.untracked(RAW_IN), kinds) if there != EMPTY else EMPTY
         if there == back:
             return
-        where = space.all_of(
-            [
-                self._flows(),
-                self.in_real,
-                self.out_real,
-                space.among(Field.DESTINATION_TYPE, _UNICAST),
-                space.among(Field.SOURCE_TYPE, _UNICAST),
-            ]
-        )
-        one = space.meet(where, space.minus(there, back))
-        if one == EMPTY:
-            return
-        passing = space.meet(one, have.passing(Hook.FORWARD, State.UNTRACKED))
-        passing = space.all_of([passing, _either(answers, Hook.FORWARD), answers.surviving(RAW_IN)])
-        what = "what is forwarded is untracked, its answer is tracked"
-        yield from self._breach(what, passing, Place(RAW_IN))
+        where = [self._flows(), self.in_real, self.out_real, *(space.among(f, v) for f, v in kinds.items())]
+        half = space.meet(space.minus(there, back), space.all_of([*where, passing]))
+        half = space.all_of([half, _either(answers, Hook.FORWARD), answers.surviving(RAW_IN)])
+        yield from self._breach("what is forwarded is untracked, its answer is tracked", half, Place(RAW_IN))
 
     def _half_looped(self) -> Iterator[Breach]:
         """On loopback OUTPUT alone decides: what has an entry, or is untracked, stays so when it comes in."""
@@ -312,7 +307,9 @@ class Safety:
         wanted = [guard for box in boxes for guard in guards(box)]
         if not self.tracks:
             wanted += [guard for box in boxes for guard in guards(_later(box))]
-        return self.have.sets.union(united(part for guard in wanted for part in as_boxes(guard, self.have.known)))
+        return self.have.sets.union(
+            united(part for guard in wanted for part in as_boxes(guard, self.have.known))
+        )
 
 
 def _on_link(interfaces: Iterable[Interface], family: Family) -> IntervalSet:
