@@ -88,6 +88,8 @@ def document(source: Source, family: Family | None = None, include: Include | No
         return _shell(source, include)
     if form is Format.IPSET:
         return _ipset(source)
+    if form is Format.DIRECT:
+        return _direct(source, family)
     if form is Format.DISPLAY:
         message = "this is what `iptables -L` prints, which does not tell all of a rule"
         return _unread(source, form, message, "print the rules with `iptables-save`, or with `iptables -S`")
@@ -130,6 +132,17 @@ def _shell(source: Source, include: Include | None) -> Document:
 
     script = read_started(source, include)
     return Document(source, Format.SHELL, script, (), script.diagnostics)
+
+
+def _direct(source: Source, family: Family | None) -> Document:
+    from notrack.ruleset.xtables.direct import read
+
+    tree, diagnostics = read(source)
+    message = "these are direct rules alone: what the zones of firewalld do is not read"
+    hint = "the running rules are in `iptables-save` or `nft list ruleset`"
+    told = Diagnostic(Severity.INFO, message, source.span(0, 0), hint)
+    families = tuple(Family) if family is None else (family,)
+    return Document(source, Format.DIRECT, tree, families, (told, *diagnostics))
 
 
 def _ipset(source: Source) -> Document:

@@ -18,13 +18,16 @@ class Format(enum.Enum):
     SHELL = "shell script"
     IPSET = "ipset"
     DISPLAY = "iptables -L"
+    DIRECT = "firewalld direct rules"
     SITE = "site"
     SYSCTL = "sysctl.d"
     MODPROBE = "modprobe.d"
     XTABLES_CONFIG = "iptables-config"
 
 
-RULES = frozenset((Format.XTABLES, Format.NFT, Format.NFT_JSON, Format.SHELL, Format.IPSET))
+RULES = frozenset(
+    (Format.XTABLES, Format.NFT, Format.NFT_JSON, Format.SHELL, Format.IPSET, Format.DIRECT)
+)
 """The formats that hold rules, or what rules ask for: the contents of sets."""
 
 _ASKED = 400  # lines with words on them; what none of them tells, none will
@@ -37,7 +40,12 @@ _INTERPRETERS = {
 }
 _TABLES = r"(?:table|chain|rule|set|map|element|counter|quota|limit|ct|flowtable|ruleset|tables|sets|maps)"
 # The first line that fits one of these decides, the first that fits it wins.
+_XML = (
+    (Format.IPSET, re.compile(r"<ipsets?\b")),
+    (Format.DIRECT, re.compile(r"<direct\b")),
+)
 _SIGNS: tuple[tuple[Format, re.Pattern[str]], ...] = (
+    (Format.DIRECT, re.compile(r"(?:ipv4|ipv6|eb)\s+(?:filter|nat|mangle|raw|security)\s+\S+\s+-?\d+\s+\S")),
     (Format.DISPLAY, re.compile(r"Chain \S+ \((?:policy [A-Z]+|\d+ references)")),
     (
         Format.IPSET,
@@ -89,8 +97,8 @@ def recognised(text: str) -> Format | None:
     text = text.lstrip("\ufeff")
     if text.lstrip()[:1] == "{":
         return Format.NFT_JSON if '"nftables"' in text else None
-    if text.lstrip().startswith("<ipsets"):
-        return Format.IPSET
+    if text.lstrip().startswith("<"):
+        return next((form for form, sign in _XML if sign.search(text, 0, _ENOUGH)), None)
     first, _, _ = text.partition("\n")
     if found := _SHEBANG.match(first.strip()):
         words = [found[1], *(found[2] or "").split()]

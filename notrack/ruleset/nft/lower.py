@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from notrack.packets.address import Family
+from notrack.packets.fields import TCP_FLAGS, Field, bits_set
 from notrack.ruleset import core
 from notrack.ruleset.collection import uncollected
 from notrack.ruleset.nft import tree as t
@@ -39,6 +40,7 @@ _FAMILIES = {
 }
 _MAY_FAIL = (t.Limit, t.Quota, t.ConnectionLimit, t.Meter)
 TRANSLATIONS_MAXIMUM = 256  # values of one map that become rules of their own
+_SYN, _ACK = TCP_FLAGS["syn"], TCP_FLAGS["ack"]
 _KEEPS = ("ct timeout", "ct expectation", "synproxy")
 
 
@@ -148,6 +150,8 @@ class _Making:
                 pass
             case t.Nat() if self.translate(statement, context):
                 self.ended = True
+            case t.Synproxy() | t.ObjectReference(kind="synproxy") | t.Xt(kind="target", name="SYNPROXY"):
+                self.proxy()
             case t.Verdict():
                 made = verdict_action(statement)
                 self.do(made if made is not None else core.Log("continue"))
@@ -187,9 +191,7 @@ class _Making:
         self.rules.append(core.Rule(self.guard, tuple(self.actions), self.origin))
         self.actions.clear()
 
-    def spread(
-        self, statement: t.Assign, target: t.Expression, mapping: t.Mapping, context: Context
-    ) -> bool:
+    def spread(self, statement: t.Assign, target: t.Expression, mapping: t.Mapping, context: Context) -> bool:
         """`meta mark set KEY map { .. }`: one rule for each value, if all are known and the key stays."""
         elements = _verdicts(mapping.table, context)
         if elements is None or expression_text(target) in expression_text(mapping.key):
@@ -230,6 +232,24 @@ class _Making:
             made = translation(chosen(statement, mapping, data), self.sets)
             self.rules.append(core.Rule(self.guard + needs + guard, (made,), self.origin))
         return True
+
+    def proxy(self) -> None:
+        """SYNPROXY answers a SYN itself, takes the ACK of a good cookie and drops a bad one; packets that have
+        neither flag go on (`nft_synproxy_eval_v4`)."""
+        if self.actions:
+            self.emit()
+        syn, ack, rest = (
+            core.Among(Field.FLAGS, bits_set(mask, value))
+            for mask, value in ((_SYN, _SYN), (_SYN | _ACK, _ACK), (_SYN | _ACK, 0))
+        )
+        cookie = core.Fact("the ACK carries a cookie of SYNPROXY", tracking=True)
+        for guard, verdict in (
+            ((syn,), core.Verdict.STOLEN),
+            ((ack, cookie), core.Verdict.STOLEN),
+            ((ack,), core.Verdict.DROP),
+        ):
+            self.rules.append(core.Rule(self.guard + guard, (verdict,), self.origin))
+        self.guard += (rest,)
 
     def branch(self, statement: t.Vmap, context: Context) -> None:
         """One rule for each verdict; behind the map a rule goes on for `continue` alone."""

@@ -48,7 +48,8 @@ def lower(
         declared = {chain.name for text in texts for table in text.tables for chain in table.chains}
         tables = [_TableLowering(table, guards, declared) for table in loader.tables.values()]
         made = core.Ruleset(tuple(table.table() for table in tables))
-    return made, (*loader.diagnostics, *(one for table in tables for one in table.diagnostics))
+    fragments = (one for table in loader.tables.values() for one in _unreached(table))
+    return made, (*loader.diagnostics, *(one for table in tables for one in table.diagnostics), *fragments)
 
 
 class _Guards:
@@ -166,6 +167,15 @@ def _hooks(loaded: LoadedTable) -> dict[str, frozenset[core.Hook]]:
                 found[name].add(hook)
                 waiting.extend(_targets(loaded.chains[name].rules, loaded))
     return {name: frozenset(hooks) for name, hooks in found.items()}
+
+
+def _unreached(loaded: LoadedTable) -> Iterator[Diagnostic]:
+    """A table that is only a piece, as those of ufw: rules stand in chains to which something else jumps."""
+    inner = [chain for chain in loaded.chains.values() if chain.policy is None and chain.rules]
+    if inner and not any(chain.rules for chain in loaded.chains.values() if chain.policy is not None):
+        message = f"no packet comes to these chains: no built-in chain of {loaded.name} holds a rule"
+        help = "something else jumps to them on the host; `iptables-save` shows all of it"
+        yield Diagnostic(Severity.WARNING, message, inner[0].rules[0].span, help)
 
 
 def _targets(rules: Iterable[Entry], loaded: LoadedTable) -> Iterator[str]:
