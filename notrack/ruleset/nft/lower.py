@@ -234,8 +234,8 @@ class _Making:
         return True
 
     def proxy(self) -> None:
-        """SYNPROXY answers a SYN itself, takes the ACK of a good cookie and drops a bad one; packets that have
-        neither flag go on (`nft_synproxy_eval_v4`)."""
+        """SYNPROXY answers a SYN itself, takes the ACK of a good cookie and drops a bad one; what has neither
+        flag goes on (`nft_synproxy_eval_v4`)."""
         if self.actions:
             self.emit()
         syn, ack, rest = (

@@ -303,3 +303,21 @@ def test_a_zone_of_both_directions_or_of_one() -> None:
 
 def test_a_frame_may_be_called_one_for_the_host() -> None:
     assert rules("meta pkttype set host") == [((), (core.SetField(Field.PACKET_TYPE, 0),))]
+
+
+def test_synproxy_takes_syns_and_acks_and_lets_others_go_on() -> None:
+    """The SYN and the ACK of a good cookie end here, a bad ACK is dropped; a FIN or RST alone goes on."""
+    made = rules("tcp dport 80 ct state invalid,untracked synproxy mss 1460 accept")
+    flags = [
+        next(part.values for part in guard if isinstance(part, core.Among) and part.field is Field.FLAGS)
+        for guard, _ in made
+    ]
+    assert [actions for _, actions in made] == [
+        (core.Verdict.STOLEN,),
+        (core.Verdict.STOLEN,),
+        (DROP,),
+        (ACCEPT,),
+    ]
+    assert flags[0] == bits_set(0x02, 0x02)
+    assert flags[1] == flags[2] == bits_set(0x12, 0x10)
+    assert flags[3] == bits_set(0x12, 0)
