@@ -6,7 +6,8 @@ nothing of the machine's own is touched. It needs no root where user namespaces 
 
 Request: `devices` (name, addresses), `load` (commands with their input), `probes`: each with `packet` in hex,
 `way`, `in`, `out`, `family`, `protocol`, the `links` that must be known (address and device), `own` addresses
-beside those of the devices, and `served`, a TCP port at which somebody must answer.
+beside those of the devices, `served`, a TCP port at which somebody must answer, and `goes_on`: the packet
+belongs to what was sent before it, so the table is not emptied first.
 Answer: `probes`, each with `seen` (accept, drop, reject) and the `entries` that it left; or `error`, `stage`.
 
 Only the standard library, and nothing of this project: the process lives in another user namespace.
@@ -192,7 +193,8 @@ class Bench:
         self.listen(asked["family"], asked["protocol"])
         if asked["protocol"] == 6 and asked["served"]:
             self.serve(asked["family"], asked["served"])
-        flush()
+        if not asked["goes_on"]:
+            flush()
         self.drain()
         before = entries()
         mark = MARK + struct.pack(">I", number)

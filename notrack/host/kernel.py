@@ -46,12 +46,16 @@ class Load:
 
 @dataclass(frozen=True, slots=True)
 class Shot:
-    """A packet to send. `goal`, `port`: its destination behind all translation, if that is another."""
+    """A packet to send. `goal`, `port`: its destination behind all translation, if that is another.
+
+    `goes_on`: it goes through a host that remembers the flows of the packets before it.
+    """
 
     packet: Packet
     way: str  # local in, forward, local out, loopback
     goal: int | None = None
     port: int | None = None
+    goes_on: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +121,7 @@ def _probe(shot: Shot, number: int) -> dict[str, object]:
         "protocol": packet.protocol,
         "ports": [packet.source_port or 0, packet.destination_port or 0],
         "destination": ends[1],
+        "goes_on": shot.goes_on,
         "served": shot.port or packet.destination_port or 0,
         "links": links,
         "own": [(f"{address}/{length}", device) for address, device in own],
