@@ -35,7 +35,9 @@ def alone(view: View, twin: View) -> Iterator[Alone]:
     flows, others = view.flows, twin.flows
     half = {id(one.leg) for one in view.halves}
     for leg in flows.legs:
-        if leg.hook not in _WAYS or id(leg) in half or not _has_twin(flows, leg):
+        if leg.hook not in _WAYS or id(leg) in half or leg.is_generated:
+            continue
+        if not leg.on(_WAYS[leg.hook]) or not _has_twin(flows, leg):
             continue
         packets = _tracked(others, leg, shape(leg.written))
         if packets:

@@ -12,16 +12,19 @@ from collections.abc import Iterable
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from notrack.lint.entrances import early_rules
+from notrack.lint.owners import is_generated
 from notrack.lint.raw import HOOK
 from notrack.lint.verdicts import Verdicts
 from notrack.netfilter import tracking
+from notrack.netfilter.guards import answered, guard_set
 from notrack.netfilter.ways import Way
 from notrack.packets.address import Family
 from notrack.packets.diagram import FULL
 from notrack.packets.fields import AddressType, Field, interface_value
 from notrack.packets.intervals import IntervalSet
 from notrack.packets.packet_set import PacketSet
-from notrack.ruleset.core import Among, Guard, Hook, OneOf, Rule, Ruleset, Table
+from notrack.ruleset.core import Among, Guard, Hook, OneOf, Rule, Ruleset, Table, Template
 from notrack.text.source import Span
 
 if TYPE_CHECKING:
@@ -78,6 +81,15 @@ class Leg:
             taken = self._taken.get(way, PacketSet.nothing(self.flows.space))
             self._on[way] = taken & self.flows.untracked(way)
         return self._on[way]
+
+    @property
+    def is_generated(self) -> bool:
+        """Whether a program (Calico, kube-proxy, ...) writes the rule: it is not the operator's to mend."""
+        for table, callers, _ in self.places:
+            chain = table.chain(callers[-1])
+            if chain is not None and is_generated(table, chain):
+                return True
+        return False
 
     @cached_property
     def written(self) -> PacketSet:
@@ -149,10 +161,25 @@ class Flows:
         return self._untracked[way]
 
     def answered(self, way: Way) -> PacketSet:
-        """The packets of a way some answer to which may be taken out of tracking."""
+        """The packets of a way some answer to which may be taken out of tracking, or got a zone or a helper:
+        whoever gave it that thought of it."""
         if way not in self._answered:
-            self._answered[way] = self._facing(way, self.view.answers_untracked(BACK[way]).diagram)
+            untracked = self.view.answers_untracked(BACK[way])
+            self._answered[way] = self._facing(way, (untracked | self._templated(BACK[way])).diagram)
         return self._answered[way]
+
+    def _templated(self, back: Way) -> PacketSet:
+        """The packets whose answers on a way meet a rule that gives flows a zone, a helper or a timeout."""
+        view, space = self.view, self.space
+        found = [
+            guard_set(space, answered(rule.guard, view.family))
+            for table in view.ruleset.tables
+            if view.family in table.families
+            for _, rule, bases in early_rules(table)
+            if any(isinstance(one, Template) and one.what != "-j CT" for one in rule.actions)
+            and any(base.hook is HOOK[back] for base in bases)
+        ]
+        return PacketSet(space, space.first(found))
 
     def returning(self, way: Way) -> PacketSet:
         """The packets of a way to which an answer can come: none comes from a group of hosts."""

@@ -66,7 +66,8 @@ def found(view: View) -> tuple[Half, ...]:
     suspects = _suspects(flows)
     if not any(suspects.values()):
         return ()
-    suspected = [leg for leg in flows.legs if any(leg.on(way) & suspects[way] for way in suspects)]
+    own = [leg for leg in flows.legs if not leg.is_generated]
+    suspected = [leg for leg in own if any(leg.on(way) & suspects[way] for way in suspects)]
     each = [half for leg in suspected if (half := _half(flows, leg)) is not None]
     return tuple(_brought_together(flows, each))
 
@@ -97,7 +98,7 @@ def _arriving(flows: Flows, leg: Leg) -> Half | None:
     passed = ordinary(flows.paired(through, Way.FORWARD))
     pairs_itself = _pairs_itself(leg)
     rest = flows.unpaired(here, Way.LOCAL_IN)
-    if passed and not pairs_itself:
+    if passed and not (pairs_itself and flows.view.is_whole):
         rest = rest - flows.paired(through, Way.FORWARD).exists((Field.DESTINATION, *_HOST_KINDS))
     rest = wanted(flows, Way.LOCAL_IN, rest)
     if not rest and paired and wanted(flows, Way.LOCAL_IN, paired):

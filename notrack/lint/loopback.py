@@ -61,10 +61,21 @@ def _about_lo(flows: Flows, leg: Leg) -> Inside | None:
     if not over or leg.on(Way.LOCAL_OUT):
         return None
     rest = flows.unpaired(over, Way.LOOPBACK)
-    plain = rest.exists(OF_ONE_PACKET).may()
-    begun = flows.verdicts.accepted(Way.LOOPBACK, plain, *OPENING)
-    rest = rest & (begun | begun.mirror().exists((Field.IN, Field.OUT)))
+    rest = rest & _begun(flows, rest) if rest else rest
     return Inside(leg.rule, rest) if rest else None
+
+
+def _begun(flows: Flows, packets: PacketSet) -> PacketSet:
+    """The packets of connections over lo that rules let begin, and do not translate to elsewhere."""
+    verdicts, way, asks = flows.verdicts, Way.LOOPBACK, asking(packets)
+    plain, begun = packets.exists(OF_ONE_PACKET).may(), PacketSet.nothing(flows.space)
+    if asks is not Asks.ANSWER:
+        begun = begun | verdicts.accepted(way, plain, *OPENING)
+    if asks is not Asks.QUESTION:
+        other = plain.mirror().exists((Field.IN, Field.OUT)) & flows.ground(way).exists(OF_ONE_PACKET)
+        asked = verdicts.untranslated(way, other, State.NEW)
+        begun = begun | asked.mirror().exists((Field.IN, Field.OUT))
+    return begun.exists(OF_ONE_PACKET)
 
 
 def _needless(flows: Flows) -> Iterator[Inside]:

@@ -3,15 +3,41 @@
 from __future__ import annotations
 
 from notrack.lint.finding import Fix
-from notrack.lint.flows import Leg
-from notrack.lint.mending import Body, Written, answered, find, rewritten
+from notrack.lint.flows import OF_ONE_PACKET, Leg
+from notrack.lint.halves import Half
+from notrack.lint.mending import Body, Written, find, rewritten
+from notrack.lint.mending import answered as put_for_answers
 from notrack.lint.subject import Subject
-from notrack.ruleset.core import Hook
+from notrack.netfilter.guards import answered, guard_set
+from notrack.packets.fields import Field
+from notrack.packets.packet_set import PacketSet
+from notrack.ruleset.core import Hook, Notrack, Template
+from notrack.text.source import Span
 
 
 def line(body: Body) -> str:
     """A rule as it is quoted in a message: on one line."""
     return " ".join(body.text.split())
+
+
+def meant(half: Half) -> tuple[Span, ...]:
+    """The rules that were to untrack the answers and do not: they come too late, or lack the option, or are
+    never reached. Each is a fault of its own, and the cause of this one."""
+    view = half.view
+    space, ends = view.model.space, half.packets.exists((*OF_ONE_PACKET, Field.IN, Field.OUT)).may()
+    working = {leg.span for leg in view.flows.legs if leg.hook is not half.leg.hook}
+    found: dict[Span, None] = {}
+    for table in view.ruleset.tables if len(view.ruleset.tables) < 1000 else ():
+        for chain in table.chains if view.family in table.families else ():
+            for rule in chain.rules:
+                span = rule.origin.span
+                if span is None or span == half.leg.span or span in working:
+                    continue
+                if any(isinstance(action, Notrack | Template) for action in rule.actions):
+                    taken = PacketSet(space, guard_set(space, answered(rule.guard, view.family))).may()
+                    if ends <= taken.exists((Field.STATE, Field.IN, Field.OUT)):
+                        found[span] = None
+    return tuple(found)
 
 
 def mirrored(subject: Subject, leg: Leg, hook: Hook) -> tuple[Written, Body] | None:
@@ -27,7 +53,7 @@ def adding(subject: Subject, leg: Leg, hook: Hook) -> tuple[str, Fix | None]:
     if found is None:
         return "", None
     written, body = found
-    edits = answered(subject.documents, written, body, hook)
+    edits = put_for_answers(subject.documents, written, body, hook)
     return line(body), Fix("untrack the answers too", edits) if edits else None
 
 

@@ -65,6 +65,8 @@ def _syn(view: View, ports: IntervalSet | None = None) -> PacketSet:
 def _open(view: View, packets: PacketSet) -> bool:
     """Whether one of the packets may be let in as it is, tracked or not."""
     flows, verdicts, way = view.flows, view.flows.verdicts, Way.LOCAL_IN
+    if verdicts.stolen(way, packets):
+        return True  # SYNPROXY answers for the host
     untracked = flows.untracked(way) if view.untracks else PacketSet.nothing(packets.space)
     if not view.model.tracks:
         return bool(verdicts.accepted(way, packets, State.UNTRACKED))

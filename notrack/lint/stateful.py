@@ -9,20 +9,21 @@ from notrack.lint.flows import Leg
 from notrack.lint.verdicts import called
 from notrack.lint.view import View
 from notrack.netfilter.effects import Track
-from notrack.netfilter.guards import guard_set
+from notrack.netfilter.guards import fields_of, guard_set
 from notrack.netfilter.visits import visits
 from notrack.netfilter.ways import LOOPBACK_INTERFACE, Way
 from notrack.packets.diagram import EMPTY, FULL
 from notrack.packets.fields import NO_INTERFACE, Field, State
 from notrack.packets.intervals import IntervalSet
 from notrack.packets.packet_set import PacketSet
-from notrack.ruleset.core import Among, Chain, ChainType, Hook, Jump, Rule, Table
+from notrack.ruleset.core import Among, Chain, ChainType, Fact, Hook, Jump, Rule, Table
 
 _WAYS = {
     Hook.INPUT: (Way.LOCAL_IN, Way.LOOPBACK),
     Hook.FORWARD: (Way.FORWARD,),
     Hook.OUTPUT: (Way.LOCAL_OUT, Way.LOOPBACK),
 }
+_OF_ENTRIES = {Field.CT_DIRECTION, Field.CT_SNAT, Field.CT_DNAT, Field.CT_MARK}
 _TRACKED = IntervalSet(((State.NEW, State.INVALID),))
 
 
@@ -63,6 +64,10 @@ def _of_hook(view: View, table: Table, base: Chain, hook: Hook) -> Iterator[Idle
 def _asks(rule: Rule) -> bool:
     """Whether a rule asks for states among which UNTRACKED is not, and for something else by which packets
     are told apart."""
+    if any(isinstance(part, Fact) and part.tracking for part in rule.guard):
+        return False
+    if fields_of(rule.guard) & _OF_ENTRIES:
+        return False  # a match on a connection that is not there: another fault
     for part in rule.guard:
         if isinstance(part, Among) and part.field is Field.STATE:
             states = _states(part)

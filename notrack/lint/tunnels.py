@@ -47,7 +47,7 @@ def half_tunnels(view: View) -> Iterator[Tunnel]:
         return
     flows = view.flows
     for leg in flows.legs:
-        if leg.hook not in _WAYS:
+        if leg.hook not in _WAYS or leg.is_generated:
             continue
         to = shape(leg.written).destination_port
         for low, high in to & HASHED if to.size() <= _NAMED else ():

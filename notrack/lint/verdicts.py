@@ -51,6 +51,14 @@ class Verdicts:
         """
         return self._where(way, packets, states, lambda outcome: outcome.end is End.ON, whole).may()
 
+    def untranslated(self, way: Way, packets: PacketSet, state: State) -> PacketSet:
+        """The packets that may come to the end of the way in a state, to where they were sent."""
+
+        def kept(outcome: Outcome) -> bool:
+            return outcome.end is End.ON and outcome.effects.destination_nat is None
+
+        return self._where(way, packets, (state,), kept).may()
+
     def through(self, way: Way, packets: PacketSet, state: State) -> PacketSet:
         """The packets that come to the end of the way in a state, with the facts for which they do."""
         return self._where(way, packets, (state,), lambda outcome: outcome.end is End.ON)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from notrack.lint.finding import Fault
 from notrack.lint.halves import Half, Kind
-from notrack.lint.mirrors import adding
+from notrack.lint.mirrors import adding, meant
 from notrack.lint.phrases import traffic
 from notrack.lint.rule import Example, Rule
 from notrack.lint.shapes import Asks, asking
@@ -40,6 +40,7 @@ def _fault(subject: Subject, half: Half) -> Fault:
         witness,
         None if half.partly or half.partner is not None else fix,
         tuple(notes),
+        meant(half),
     )
 
 
@@ -49,13 +50,15 @@ def _other(half: Half) -> Hook:
 
 def _message(half: Half) -> str:
     what = traffic(half.packets)
-    here, there = ("come in", "leave") if half.leg.hook is Hook.PREROUTING else ("leave", "come in")
+    inward = half.leg.hook is Hook.PREROUTING
+    here, there = ("come in", "leave") if inward else ("leave", "come in")
     asks = asking(half.packets)
     if asks is Asks.QUESTION:
         return f"requests to {what} {here} untracked, the answers {there} tracked: the table still fills"
     if asks is Asks.ANSWER:
         return f"answers from {what} {here} untracked, the requests {there} tracked: the table still fills"
-    return f"{what} {here}s untracked, what answers {there}s tracked: the table still fills"
+    here, there = ("comes in", "leaves") if inward else ("leaves", "comes in")
+    return f"{what} {here} untracked, what answers it {there} tracked: the table still fills"
 
 
 def _help(half: Half, line: str) -> str:
@@ -94,7 +97,7 @@ RULE = Rule(
         The mirrored rule is added where no rule is there for the answers at all; this is safe. Where one is
         there but names something else, what was meant is for the operator to say.
     """,
-    yields_to=("NT401", "NT601"),
+    yields_to=("NT401", "NT601", "NT602", "NT603", "NT610"),
     check=check,
     bad=(
         Example(

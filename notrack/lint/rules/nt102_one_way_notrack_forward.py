@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from notrack.lint.finding import Fault
 from notrack.lint.halves import Half, Kind
-from notrack.lint.mirrors import adding
+from notrack.lint.mirrors import adding, meant
 from notrack.lint.phrases import peers, traffic
 from notrack.lint.rule import Example, Rule
 from notrack.lint.shapes import Asks, asking
@@ -37,6 +37,7 @@ def _fault(subject: Subject, half: Half) -> Fault:
         half.packets.witness(),
         fix if alone else None,
         _notes(half),
+        meant(half),
     )
 
 
@@ -82,7 +83,7 @@ RULE = Rule(
         interface. What FORWARD would let through in no state is left out.
     """,
     mending="The mirrored rule is added to PREROUTING; this is safe.",
-    yields_to=("NT401", "NT601"),
+    yields_to=("NT401", "NT601", "NT602", "NT603", "NT610"),
     check=check,
     bad=(
         Example(

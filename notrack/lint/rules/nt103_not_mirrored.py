@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from notrack.lint.finding import Fault
 from notrack.lint.halves import Half, Kind
-from notrack.lint.mirrors import replacing
+from notrack.lint.mirrors import meant, replacing
 from notrack.lint.phrases import peers, traffic
 from notrack.lint.rule import Example, Rule
 from notrack.lint.subject import Subject
@@ -31,6 +31,7 @@ def _fault(subject: Subject, half: Half) -> Fault:
         (Related(asked, "the rule whose mirror was meant"),) if asked is not None else (),
         half.packets.witness(),
         fix,
+        causes=meant(half),
     )
 
 
@@ -68,7 +69,7 @@ RULE = Rule(
         The rule in OUTPUT is replaced by the mirror of that in PREROUTING; safe, for it changes tracking
         alone.
     """,
-    yields_to=("NT401", "NT601"),
+    yields_to=("NT401", "NT601", "NT602", "NT603", "NT610"),
     check=check,
     bad=(
         Example(
