@@ -89,8 +89,9 @@ RULE = Rule(
     """,
     why="""
         The kernel never tracks neighbour discovery: such packets are UNTRACKED without any rule. Dropped,
-        nobody finds the link address of this host any more, and it finds nobody's; after some minutes IPv6 is
-        dead, the operator's own connection included. IPv4 knows no such thing, so the rule was fine there.
+        nobody finds the link address of this host any more, and it finds nobody's; after some minutes IPv6
+        is dead, the operator's own connection included. IPv4 knows no such thing, so the rule was fine
+        there.
     """,
     limits="""
         Only rules that name the state are found; discovery that ends at a policy or another drop is NT503.
@@ -100,6 +101,7 @@ RULE = Rule(
         with other states beside it INVALID ICMPv6 goes on to the rules behind, and the fix is unsafe.
     """,
     check=check,
+    yields_to=("NT604",),
     bad=(
         Example(
             "untracked packets dropped in front of everything",

@@ -125,7 +125,7 @@ RULE = Rule(
         at the end of the chain whose policy does. It is safe: nothing else changes.
     """,
     check=check,
-    yields_to=("NT306",),
+    yields_to=("NT306", "NT604"),
     bad=(
         Example(
             "a drop policy and states alone",

@@ -108,7 +108,7 @@ RULE = Rule(
             """,
         ),
         Example(
-            "nft, and the host's setting is known",
+            "nft, and the host knows its setting",
             """
             table ip t {
               chain pre {
