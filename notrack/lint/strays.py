@@ -8,11 +8,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from notrack.lint.finding import Edit
-from notrack.lint.mending.arguments import Argument, Lenient
+from notrack.lint.mending.arguments import Argument, lenient, scope
 from notrack.packets.address import Family
 from notrack.ruleset.xtables.catalogue import IMPLIED, VERDICTS, target_named
 from notrack.ruleset.xtables.rule_reader import LineReader
-from notrack.ruleset.xtables.scope import Scope
 from notrack.ruleset.xtables.tree import Place
 from notrack.ruleset.xtables.words import Words
 from notrack.text.source import Source, Span
@@ -74,7 +73,7 @@ class _Reader(LineReader):
 
     def __init__(self, words: Words, family: Family | None) -> None:
         self.found: list[int] = []
-        super().__init__(words, Scope(family), Scope, Lenient())
+        super().__init__(words, scope(family), scope, lenient())
 
     def _stray(self, word: str, place: Place) -> None:
         self.found.append(place[0])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 import re
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 
 from notrack.packets.address import Family
 from notrack.ruleset.shell.parser import parse
@@ -127,7 +127,7 @@ def _read(words: tuple[Argument, ...], family: Family | None) -> Arguments | Non
             protocol if before in _PROTOCOL and "$" in value else value
             for before, value in zip(["", *values], values, strict=False)
         ]
-        reader = LineReader(Words(shown), Scope(family), Scope, Lenient())
+        reader = LineReader(Words(shown), scope(family), scope, lenient())
         span = Span(Source("", ""), 0, 0)
         rule = reader.result(span)
         if isinstance(rule, x.Rule):
@@ -135,6 +135,18 @@ def _read(words: tuple[Argument, ...], family: Family | None) -> Arguments | Non
         if shown == values:
             break
     return None
+
+
+@cache
+def scope(family: Family | None) -> Scope:
+    """The beginning of a rule. Kept, since it remembers what options mean."""
+    return Scope(family)
+
+
+@cache
+def lenient() -> Lenient:
+    """The checks that let pass what only a script knows. Kept, since they remember values."""
+    return Lenient()
 
 
 class Lenient(Checks):

@@ -91,7 +91,7 @@ def _restore(
             own = rule.family or family
             body = XtablesBody(rule.span.text, Flavour.RESTORE, own)
             name = rule.table or table.name
-            yield rule.span, RestoreRule(document, rule.span, body, name, rule.chain, own, table)
+            yield rule.span, RestoreRule(document, rule.span, body, name, rule.chain, own, rule, table)
 
 
 def _nft(
@@ -112,7 +112,10 @@ def _nft(
             case nft.Place(rule=rule) if rule.span is not None:
                 name = f"{item.family or 'ip'} {item.table}"
                 body = NftBody(rule.span.text)
-                yield rule.span, NftRule(document, rule.span, body, name, item.chain, None, root, None, item)
+                yield (
+                    rule.span,
+                    NftRule(document, rule.span, body, name, item.chain, None, None, root, None, item),
+                )
 
 
 def _chain(
@@ -121,7 +124,7 @@ def _chain(
     for rule in chain.rules:
         if rule.span is not None:
             body = NftBody(rule.span.text)
-            yield rule.span, NftRule(document, rule.span, body, table, chain.name, None, root, chain)
+            yield rule.span, NftRule(document, rule.span, body, table, chain.name, None, None, root, chain)
 
 
 def _script(document: Document, script: Script) -> Iterator[tuple[Span, Written]]:
@@ -152,6 +155,7 @@ def _command(
         table,
         rule.chain,
         action.family,
+        rule,
         place.command,
         place.within,
         place.alone,

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from notrack.lint.finding import Edit
 from notrack.lint.mending.body import Body
 from notrack.lint.mending.shell_places import shell_places
-from notrack.lint.mending.xtables_body import XtablesBody
 from notrack.packets.address import Family
 from notrack.ruleset.formats import Document
 from notrack.ruleset.nft import tree as nft
@@ -24,7 +23,8 @@ _PLAIN = re.compile(r"[\w .,:/@=!{}-]*", re.ASCII)  # what a word may hold witho
 @dataclass(frozen=True, slots=True)
 class Written:
     """A rule in its text. `span` is the place of `body.text`, in the document or in text that its script
-    makes (`source`); `table` and `chain` are named as the text names them (nft: `inet filter`).
+    makes (`source`); `table` and `chain` are named as the text names them (nft: `inet filter`). `rule` is
+    the node of a rule of iptables as the reader gave it.
     """
 
     document: Document = field(repr=False)
@@ -33,6 +33,7 @@ class Written:
     table: str
     chain: str
     family: Family | None = None
+    rule: xtables.Rule | None = field(default=None, repr=False)
 
     @property
     def source(self) -> Source:
@@ -54,7 +55,7 @@ class RestoreRule(Written):
 
     @property
     def inserts(self) -> bool:
-        return isinstance(self.body, XtablesBody) and self.body.rule is not None and _inserts(self.body.rule)
+        return self.rule is not None and self.rule.command == "-I"
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,11 +80,7 @@ class ShellCommand(Written):
 
     @property
     def inserts(self) -> bool:
-        return isinstance(self.body, XtablesBody) and self.body.rule is not None and _inserts(self.body.rule)
-
-
-def _inserts(rule: xtables.Rule) -> bool:
-    return rule.command == "-I"
+        return self.rule is not None and self.rule.command == "-I"
 
 
 def in_file(edits: Edits) -> Edits | None:

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 
 from notrack.lint.finding import Fault, Fix
 from notrack.lint.mending import NOTRACK, Written, all_written, rewritten
-from notrack.lint.mending.xtables_body import XtablesBody
 from notrack.lint.rule import Example, Rule
 from notrack.lint.subject import Subject
 from notrack.ruleset.shell.derived import located
@@ -18,8 +17,8 @@ def check(subject: Subject) -> Iterator[Fault]:
         if "NOTRACK" not in document.source.text:
             continue
         for written in all_written(document):
-            rule = written.body.rule if isinstance(written.body, XtablesBody) else None
-            if rule is not None and rule.target is not None and rule.target.name == "NOTRACK":
+            target = written.rule.target if written.rule is not None else None
+            if target is not None and target.name == "NOTRACK":
                 yield Fault(
                     located(written.span),
                     "`NOTRACK` is the old name of a target that has been part of `CT` since Linux 3.8",

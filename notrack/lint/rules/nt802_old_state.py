@@ -18,8 +18,7 @@ def check(subject: Subject) -> Iterator[Fault]:
         if "state" not in document.source.text:
             continue
         for written in all_written(document):
-            rule = written.body.rule if isinstance(written.body, XtablesBody) else None
-            match = rule.match("state") if rule is not None else None
+            match = written.rule.match("state") if written.rule is not None else None
             option = match.option("--state") if match is not None else None
             if option is not None:
                 states = option.values[0]
