@@ -1,0 +1,29 @@
+"""What the documentation shows of a command is what it prints."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from tests.cli.test_diff import notrack
+from tests.conftest import ROOT
+
+_BLOCK = re.compile(r"^```(file \S+|run)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+@pytest.mark.parametrize("page", ["diff.md", "test.md"])
+def test_a_page_shows_what_is_printed(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    runs = 0
+    for head, text in _BLOCK.findall((ROOT / "docs" / page).read_text()):
+        if head.startswith("file "):
+            (tmp_path / head.removeprefix("file ")).write_text(text)
+            continue
+        command, _, shown = text.partition("\n")
+        done = notrack(*shlex.split(command.removeprefix("$ notrack ")))
+        assert done.stdout.startswith(shown), done.stdout + done.stderr
+        runs += 1
+    assert runs
