@@ -14,7 +14,7 @@ from notrack.text.source import Span
 class Frame:
     """A shell, function or loop that runs. `base`: the guards of the branch in which it began.
 
-    `closed` are guards for all that still follows in it, since a way that may be taken has left it;
+    `left`: the guard of each way that left it before its end, and with which status. `closed` are guards for all that still follows in it, since a way that may be taken has left it;
     `round_closed` those for the rest of one round.
     """
 
@@ -24,6 +24,7 @@ class Frame:
     round_closed: list[Guard] = field(default_factory=list)
     locals: dict[str, Variable | None] = field(default_factory=dict)
     name: str = ""  # of a function
+    left: list[tuple[Guard, Status]] = field(default_factory=list)  # by ways that may be taken
 
     @property
     def all_closed(self) -> list[Guard]:

@@ -150,15 +150,32 @@ class Ground:
         self.frames.append(frame)
         depth, branch = self.depth, self.branch
         try:
-            return run()
+            return self._ended(frame, run())
         except Leave as leave:
             if leave.frame is not frame:
                 raise
             self.depth, self.branch = depth, branch
-            return leave.status
+            return self._ended(frame, leave.status)
         finally:
             self.frames.pop()
             self._restore(frame.locals)
+
+    def _ended(self, frame: Frame, status: Status) -> Status:
+        """The status of a frame that some ways may have left before its end, each with a status of its own."""
+        if not frame.left or all(other == status for _, other in frame.left):
+            return status
+        stayed = tuple(guard.inverse for guard, _ in frame.left)
+        span = stayed[0].condition.span
+        statuses = {other for _, other in frame.left}
+        if statuses == {False} and status is not False:
+            rest = () if status is True else (status,)
+            return self._all_of((*stayed, *rest), span)
+        if statuses == {True} and status is False:
+            return self._all_of(stayed, span).inverse
+        return self.undecided(span)
+
+    def _all_of(self, guards: tuple[Guard, ...], span: Span) -> Guard:
+        return guards[0] if len(guards) == 1 else Guard(self.condition(span, None, guards))
 
     def _restore(self, variables: dict[str, Variable | None]) -> None:
         for name, value in variables.items():
@@ -191,13 +208,22 @@ class Ground:
                 self.branch, self.depth = saved, depth
         if not states:
             self.state = before
-            raise left[-1][0]
+            raise self._all_left(left)
         for gone, branch, acted in left:
             self._left(gone, branch, acted)
         self.state = states[0]
         for other in states[1:]:
             self.state = joined(self.state, other, span)
         return statuses[0] if all(status == statuses[0] for status in statuses) else self.undecided(span)
+
+    def _all_left(self, left: list[tuple[Leave, tuple[Guard, ...], bool]]) -> Leave:
+        """All ways leave: nothing follows in the innermost of what they leave. The others close it behind."""
+        inner = max((leave for leave, _, _ in left), key=lambda leave: self.frames.index(leave.frame))
+        last = next(leave for leave, _, _ in reversed(left) if leave.frame is inner.frame)
+        for leave, branch, acted in left:
+            if leave is not last:
+                self._left(leave, branch, acted)
+        return last
 
     def _left(self, leave: Leave, branch: tuple[Guard, ...], acted: bool) -> None:
         """What it means for the rest that one way leaves it."""
@@ -208,7 +234,11 @@ class Ground:
             self.assumed.add(extra[-1])
             self.say(Severity.INFO, "the script may end here; it is taken to go on", leave.span)
             return
-        guard = extra[0] if len(extra) == 1 else Guard(self.condition(leave.span, None, extra))
+        if not extra:
+            return
+        guard = self._all_of(extra, leave.span)
+        if leave.kind in ("return", "exit"):
+            frame.left.append((guard, leave.status))
         closed = frame.round_closed if leave.kind == "continue" else frame.closed
         closed.append(guard.inverse)
         if len(closed) > CLOSED:

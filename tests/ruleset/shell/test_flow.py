@@ -6,6 +6,7 @@ import subprocess
 
 import pytest
 
+from notrack.packets.address import Family
 from notrack.ruleset.shell.actions import XtablesCommand
 from notrack.ruleset.shell.reader import read, read_started, verbs
 from notrack.ruleset.shell.rulesets import as_rulesets
@@ -233,3 +234,30 @@ def test_an_end_inside_an_unknown_way_leaves_the_rest_open() -> None:
     assert marks(text) == ["1 --if foo", "2"]
     broken = text.replace(f"{RULE} 1 ||", "iptables -A nosuch ||")
     assert marks(broken) == ["2 ! --if foo"]
+
+
+def test_a_function_that_may_return_early_has_the_status_of_that_way() -> None:
+    """`f -C ... || f -A ...`: what the function returns depends on its command, and so does what follows."""
+    for body in ('iptables "$@" || return 1', 'iptables "$@" || return 1; return 0', 'iptables "$@"'):
+        rule = "INPUT -p tcp --dport 1 -j DROP"
+        text = f"f() {{ {body}; }}\nf -C {rule} || f -A {rule}\n"
+        assert ports(text) == ["1"]
+        assert ports(f"{RULE} 1 -j DROP\n{text}") == ["1"]
+
+
+def test_several_early_ends_of_a_function_are_told_apart() -> None:
+    text = 'both() { for t in iptables ip6tables; do $t "$@" || return 1; done; }\n'
+    text += "both -C INPUT -j DROP || both -A INPUT -j DROP\n"
+    assert rules(text) == ["-A INPUT -j DROP"]
+    assert rules(text, family=Family.IPV6) == ["-A INPUT -j DROP"]
+
+
+def test_a_function_that_returns_on_either_way_has_either_status() -> None:
+    text = f"f() {{ if foo; then return 0; else return 1; fi; }}\nf && {RULE} 1\nf || {RULE} 2\n"
+    assert marks(text) == ["1 --if foo", "2 ! --if foo"]
+
+
+def test_what_leaves_a_function_and_what_ends_the_script_are_two_things() -> None:
+    text = f"f() {{ if {RULE} 1; then return 0; else exit 1; fi; {RULE} 9; }}\nf\n{RULE} 2\n"
+    assert ports(text) == ["1", "2"]
+    assert ports(text.replace("INPUT", "nosuch", 1)) == []
