@@ -217,7 +217,8 @@ def _brought_together(flows: Flows, found: list[Half]) -> list[Half]:
         _joined(left, half, passing[:i])
     for half in arriving:
         if id(half) in left and _joined(left, half, passing):
-            left[id(half)] = replace(left[id(half)], kind=Kind.FORWARDED)
+            packets = flows.unpaired(_plain(flows, half.leg, Way.FORWARD), Way.FORWARD)
+            left[id(half)] = replace(left[id(half)], kind=Kind.FORWARDED, way=Way.FORWARD, packets=packets)
     return list(left.values())
 
 

@@ -35,7 +35,7 @@ def meant(half: Half) -> tuple[Span, ...]:
                     continue
                 if any(isinstance(action, Notrack | Template) for action in rule.actions):
                     taken = PacketSet(space, guard_set(space, answered(rule.guard, view.family))).may()
-                    if ends <= taken.exists((Field.STATE, Field.IN, Field.OUT)):
+                    if ends <= taken.exists((*OF_ONE_PACKET, Field.IN, Field.OUT)):
                         found[span] = None
     return tuple(found)
 

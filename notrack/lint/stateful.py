@@ -92,7 +92,7 @@ def _coming(view: View, hook: Hook, rule: Rule, reached: int) -> PacketSet | Non
         tracked = coming - flows.untracked(way).must()
         if tracked and (way is not Way.LOOPBACK or _arrives(view, rule, tracked)):
             return None
-        found = found | coming
+        found = found | (coming - tracked)
     return found or None
 
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from notrack.netfilter import tracking
 from notrack.netfilter.chains import End, Outcome
 from notrack.netfilter.model import Model, Passage
 from notrack.netfilter.ways import Way
@@ -24,7 +25,7 @@ _EARLY = (Hook.INGRESS, Hook.PREROUTING, Hook.OUTPUT)
 
 
 class Verdicts:
-    """Judges packets of a view as if they came behind connection tracking with a state of one's choice."""
+    """Judges whole packets of a view as if they came behind connection tracking in a state of one's choice."""
 
     def __init__(self, view: View) -> None:
         self.view = view
@@ -97,7 +98,7 @@ class Verdicts:
     ) -> PacketSet:
         space = packets.space
         among = space.among(Field.STATE, IntervalSet.of((state, state) for state in states))
-        asked = packets & PacketSet(space, among)
+        asked = packets & PacketSet(space, space.meet(among, tracking.whole_packets(space)))
         return self.passage(way, whole).where(wanted, asked).exists((Field.STATE,))
 
     def filters(self, hook: Hook) -> bool:

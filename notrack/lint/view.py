@@ -156,7 +156,7 @@ class View:
 
     def _visited(self, way: Way) -> Iterator[Untracking]:
         for visit in visits(self.model, way):
-            if not _is_early(visit):
+            if not _is_early(visit) or visit.hook not in (Hook.INGRESS, HOOK[way]):
                 break  # behind connection tracking nothing can be untracked any more
             if any(isinstance(action, Notrack) for action in visit.rule.actions):
                 taken = visit.matching(Track.PLAIN)
