@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from notrack.lint.mending.shell_places import ShellPlace, shell_places
+from notrack.lint.mending.shell_places import ShellPlace, enclosing, shell_places
 from notrack.packets.address import Family
 from notrack.ruleset.shell.actions import Script, XtablesCommand
-from notrack.ruleset.shell.derived import located
+from notrack.ruleset.shell.derived import located, spoken
 from notrack.ruleset.xtables import tree as x
 from notrack.text.source import Source, Span
 
@@ -49,7 +49,14 @@ def steps(script: Script) -> Iterator[Step]:
             line = action.line
             if isinstance(line, x.Rule | x.Command):
                 table = line.table or action.table
-                yield Step(located(action.span), action.family, action.backend, table, line)
+                yield Step(command_span(script, action), action.family, action.backend, table, line)
+
+
+def command_span(script: Script, action: XtablesCommand) -> Span:
+    """Where a command is given: where it stands, or in the call of the function that passes it on."""
+    span = action.line.span if action.line is not None else None
+    place = enclosing(script.source, spoken(span)) if span is not None else None
+    return place.command.span if place is not None else located(action.span)
 
 
 def place_of(source: Source, span: Span) -> ShellPlace | None:

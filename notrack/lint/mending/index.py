@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import bisect
 from collections.abc import Iterator
 from functools import lru_cache
 
 from notrack.lint.mending.arguments import Flavour
 from notrack.lint.mending.nft_body import NftBody
-from notrack.lint.mending.shell_places import ShellPlace, shell_places
+from notrack.lint.mending.shell_places import ShellPlace, enclosing
 from notrack.lint.mending.written import NftRule, RestoreRule, ShellCommand, Written
 from notrack.lint.mending.xtables_body import XtablesBody
 from notrack.packets.address import Family
@@ -16,7 +15,7 @@ from notrack.ruleset.core import Origin, Rule
 from notrack.ruleset.formats import Document
 from notrack.ruleset.nft import tree as nft
 from notrack.ruleset.shell.actions import NftText, RestoreText, Script, XtablesCommand
-from notrack.ruleset.shell.derived import located
+from notrack.ruleset.shell.derived import spoken
 from notrack.ruleset.xtables import tree as xtables
 from notrack.text.source import Span
 
@@ -66,7 +65,7 @@ def _index(same: _Same) -> dict[_Place, Written]:
     document = same.document
     found: dict[_Place, Written] = {}
     for span, written in _all(document):
-        place = located(span)
+        place = spoken(span)
         if place.source.text == document.source.text:
             found.setdefault((place.source.name, place.start, place.end), written)
     return found
@@ -128,14 +127,12 @@ def _chain(
 
 
 def _script(document: Document, script: Script) -> Iterator[tuple[Span, Written]]:
-    places = shell_places(document.source)
-    starts = [place.command.span.start for place in places]
     for action in script.actions:
         match action:
             case XtablesCommand(line=xtables.Rule(span=Span() as span) as rule):
-                at = bisect.bisect_right(starts, located(span).start) - 1
-                if at >= 0 and _encloses(places[at].command.span, located(span)):
-                    yield span, _command(document, action, rule, places[at])
+                place = enclosing(document.source, spoken(span))
+                if place is not None:
+                    yield span, _command(document, action, rule, place)
             case RestoreText(ruleset=xtables.Ruleset() as tree):
                 yield from _restore(document, tree, action.family)
             case NftText(ruleset=nft.Ruleset() as root):
@@ -162,8 +159,3 @@ def _command(
         place.only,
         place.top and action.certain,
     )
-
-
-def _encloses(outer: Span, inner: Span) -> bool:
-    same = outer.source.name == inner.source.name and outer.source.text == inner.source.text
-    return same and outer.start <= inner.start and inner.end <= outer.end

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import bisect
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
 from notrack.ruleset.shell.parser import parse
 from notrack.ruleset.shell.tree import AndOr, Case, Command, For, Function, Group, If, Loop, Sequence, Simple
-from notrack.text.source import Source
+from notrack.text.source import Source, Span
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +29,17 @@ def shell_places(source: Source) -> tuple[ShellPlace, ...]:
     """Every simple command in the order of the text; those inside `$(...)` are left out."""
     sequence, _ = parse(source)
     return tuple(sorted(_places(sequence, True, True), key=lambda place: place.command.span.start))
+
+
+def enclosing(source: Source, span: Span) -> ShellPlace | None:
+    """The simple command in which a stretch of a script lies."""
+    if source.name != span.source.name or source.text != span.source.text:
+        return None
+    places = shell_places(source)
+    at = bisect.bisect_right(places, span.start, key=lambda place: place.command.span.start) - 1
+    if at < 0 or places[at].command.span.end < span.end:
+        return None
+    return places[at]
 
 
 def _places(sequence: Sequence, alone: bool, top: bool) -> Iterator[ShellPlace]:

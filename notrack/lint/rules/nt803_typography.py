@@ -9,11 +9,12 @@ from notrack.lint.fixes import edited
 from notrack.lint.mending.shell_places import ShellPlace, shell_places
 from notrack.lint.mending.written import in_file
 from notrack.lint.rule import Example, Rule
+from notrack.lint.script import command_span
 from notrack.lint.subject import Subject
 from notrack.lint.typography import ODD, Slip, command_slips, is_tool, nft_slips, restore_slips
 from notrack.ruleset.formats import Document
 from notrack.ruleset.recognition import Format
-from notrack.ruleset.shell.actions import NftText, RestoreText, Script
+from notrack.ruleset.shell.actions import NftText, RestoreText, Script, XtablesCommand
 from notrack.ruleset.shell.derived import located
 from notrack.text.diagnostic import Severity
 from notrack.text.source import Span
@@ -37,7 +38,10 @@ def _slips(document: Document) -> Iterator[Slip]:
 
 
 def _script_slips(document: Document, script: Script) -> Iterator[Slip]:
-    acting = [located(action.span) for action in script.actions]
+    acting = [
+        command_span(script, action) if isinstance(action, XtablesCommand) else located(action.span)
+        for action in script.actions
+    ]
     for place in shell_places(document.source):
         if ODD.search(place.command.span.text) and (_is_firewall(place) or _acts(place, acting)):
             yield from command_slips(place.command)

@@ -10,6 +10,7 @@ from notrack.lint.mending.arguments import Flavour, words_of
 from notrack.lint.mending.shell_places import shell_places
 from notrack.lint.mending.written import in_file
 from notrack.lint.rule import Example, Rule
+from notrack.lint.script import command_span
 from notrack.lint.strays import Meant, Stray, stray
 from notrack.lint.subject import Subject
 from notrack.lint.typography import mended
@@ -47,7 +48,7 @@ def _broken(tree: x.Ruleset) -> Iterator[x.Broken]:
 
 def _script(document: Document, script: Script) -> Iterator[Fault]:
     refused = [
-        (located(action.span), action.family)
+        (command_span(script, action), action.family)
         for action in script.actions
         if isinstance(action, XtablesCommand) and isinstance(action.line, x.Broken)
     ]

@@ -12,6 +12,8 @@ from notrack.text.diagnostic import Diagnostic, Related
 from notrack.text.source import Source, Span
 
 _ODD = re.compile(r"\W+", re.ASCII)
+_ARGUMENTS = ("$@", "${@}", "$*", "${*}")
+_APART = 200  # characters between two words of one call, at most
 LONGEST = 1 << 18  # characters of one value; what grows further is not known
 
 
@@ -138,6 +140,33 @@ def located(span: Span) -> Span:
     return span
 
 
+def spoken(span: Span) -> Span:
+    """Where a rule or a part of it stands in the script: like `located`, but what a function passes on as it
+    was given (`"$@"`) stands in the call of that function.
+    """
+    pieces = _said(span)
+    first = pieces[0].origin if pieces else None
+    if first is None or isinstance(first.source, Derived):
+        return located(span)
+    if len(pieces) == 1:
+        return value_place(span) or located(span)
+    end = first.end
+    for piece in pieces:
+        here = piece.origin
+        if here is not None and here.source is first.source and 0 <= here.start - end <= _APART:
+            end = max(end, here.end)
+    return Span(first.source, first.start, end)
+
+
+def _said(span: Span) -> list[Piece]:
+    """The pieces of a stretch, if all of them are arguments that are passed on."""
+    if not isinstance(span.source, Derived):
+        return []
+    pieces = [piece for _, piece in span.source.between(span.start, span.end) if piece.text.strip(' "')]
+    passed = all(piece.known and piece.use.text.strip('"') in _ARGUMENTS for piece in pieces)
+    return pieces if passed else []
+
+
 def value_place(span: Span) -> Span | None:
     """Where the text of a place was written, if not where it is used: in an assignment, a list of words."""
     if not isinstance(span.source, Derived):
@@ -156,9 +185,9 @@ def relocated(diagnostic: Diagnostic) -> Diagnostic:
         return diagnostic
     related = tuple(dataclasses.replace(other, span=located(other.span)) for other in diagnostic.related)
     value = value_place(diagnostic.span)
-    if value is not None:
+    if value is not None and value != spoken(diagnostic.span):
         related += (Related(value, "the value comes from here"),)
-    return dataclasses.replace(diagnostic, span=located(diagnostic.span), related=related)
+    return dataclasses.replace(diagnostic, span=spoken(diagnostic.span), related=related)
 
 
 def _one(source: Derived, span: Span, of_values: bool) -> Span:

@@ -12,7 +12,7 @@ from notrack.ruleset.ipset.tree import Set
 from notrack.ruleset.nft import tree as n
 from notrack.ruleset.shell.actions import Script
 from notrack.ruleset.shell.arguments import MARK, marked
-from notrack.ruleset.shell.derived import located
+from notrack.ruleset.shell.derived import spoken
 from notrack.ruleset.shell.live import Chain, Entry, Table, When
 from notrack.ruleset.shell.nft_marks import condition_text
 from notrack.ruleset.shell.replay import Machine
@@ -135,4 +135,4 @@ def _placed(table: core.Table) -> core.Table:
 def _origin(origin: core.Origin) -> core.Origin:
     if origin.span is None:
         return origin
-    return core.Origin(located(origin.span), origin.text or origin.span.text)
+    return core.Origin(spoken(origin.span), origin.text or origin.span.text)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from notrack.ruleset.shell.derived import Field, derived, located
+from notrack.ruleset.shell.derived import Field, derived, spoken
 from notrack.text.diagnostic import Diagnostic, Severity
 from notrack.text.source import Span
 
@@ -61,7 +61,7 @@ def _plain(text: str) -> str:
 
 def _fault(message: str, field: Field, start: int, end: int, help: str) -> Diagnostic:
     whole = derived("", field.pieces)
-    return Diagnostic(Severity.ERROR, message, located(Span(whole, start, end)), help)
+    return Diagnostic(Severity.ERROR, message, spoken(Span(whole, start, end)), help)
 
 
 def _around(fields: list[Field]) -> Span:

@@ -158,3 +158,29 @@ def test_read_says_things_in_the_order_of_the_text() -> None:
     starts = [found.span.start for found in made.diagnostics if found.span]
     assert starts == sorted(starts)
     assert len(starts) > 3
+
+
+def test_what_a_function_passes_on_stands_in_its_call() -> None:
+    text = (
+        'LAN=10.0.0.0/8\nipt() { iptables -w "$@"; }\nipt -A INPUT -s $LAN -j ACCEPT\nipt -A INPUT -j DROP\n'
+    )
+    core, diagnostics = lowered(script(text))
+    assert not diagnostics
+    chain = core.tables[0].chain("INPUT")
+    assert chain is not None
+    places = [rule.origin.span for rule in chain.rules]
+    assert [span.text for span in places if span] == ["-A INPUT -s $LAN -j ACCEPT", "-A INPUT -j DROP"]
+
+
+def test_a_fault_in_what_a_function_passes_on_is_told_in_its_call() -> None:
+    text = 'ipt() { iptables "$@"; }\nipt -A INPUT 10.0.0.1 –j ACCEPT\n'
+    told = [found.span for found in script(text).diagnostics if found.severity is Severity.ERROR]
+    assert {(span.line, span.text) for span in told if span} == {(2, "–")}
+
+
+def test_what_a_function_adds_itself_stands_there() -> None:
+    text = 'accept() { iptables -A INPUT "$@" -j ACCEPT; }\naccept -p tcp\n'
+    core, _ = lowered(script(text))
+    chain = core.tables[0].chain("INPUT")
+    assert chain is not None and chain.rules[0].origin.span is not None
+    assert chain.rules[0].origin.span.line == 1
