@@ -14,8 +14,9 @@ from notrack.text.source import Span
 class Frame:
     """A shell, function or loop that runs. `base`: the guards of the branch in which it began.
 
-    `left`: the guard of each way that left it before its end, and with which status. `closed` are guards for all that still follows in it, since a way that may be taken has left it;
-    `round_closed` those for the rest of one round.
+    `left`: the guard of each way that left it before its end, and with which status. `closed` are guards for
+    all that still follows in it, since a way that may be taken has left it; `round_closed` those for the rest
+    of one round.
     """
 
     kind: str  # shell, function, loop

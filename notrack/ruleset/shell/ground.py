@@ -161,7 +161,7 @@ class Ground:
             self._restore(frame.locals)
 
     def _ended(self, frame: Frame, status: Status) -> Status:
-        """The status of a frame that some ways may have left before its end, each with a status of its own."""
+        """The status of a frame that some ways may have left before its end, each with its own."""
         if not frame.left or all(other == status for _, other in frame.left):
             return status
         stayed = tuple(guard.inverse for guard, _ in frame.left)
