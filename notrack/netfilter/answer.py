@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
+from notrack.netfilter.effects import UNKNOWN_ZONES, Track
 from notrack.netfilter.host import UNKNOWN_HOST, Host
-from notrack.netfilter.walk import Trace, walk
+from notrack.netfilter.walk import Trace, Undetermined, walk
 from notrack.netfilter.ways import Way
-from notrack.packets.fields import TCP_FLAGS, AddressType, Field, State, icmp_answer
+from notrack.packets.fields import TCP_FLAGS, AddressType, Field, State, icmp_answer, interface_name
 from notrack.packets.packet import Packet
-from notrack.ruleset.core import Base, Chain, Hook, Origin, Rule, Ruleset, SetField, Table
+from notrack.ruleset.core import Base, Chain, ChainType, Hook, Origin, Rule, Ruleset, SetField, Table
 
 _BACK = {
     Way.LOCAL_IN: Way.LOCAL_OUT,
@@ -33,28 +34,39 @@ def answer(
 ) -> tuple[Packet, Trace] | None:
     """The answer to a packet and its way; None where none comes: the packet ended on its way, or it asks
     nothing (an ICMP error). The answer to a tracked packet belongs to its flow, and is translated back; that
-    to an untracked one is a stranger. Raises `Undetermined` as `walk` does.
+    to an untracked one is a stranger, as is one that rules put into another zone. Raises `Undetermined` as
+    `walk` does.
     """
     if trace.verdict != "accept":
         return None
-    back = _answer(packet, trace)
-    if back is None:
-        return None
-    tracked = trace.state in (State.NEW, State.ESTABLISHED)
-    whole = ruleset + _reversal(packet, trace) if tracked else ruleset
-    # A translated address is the host's own, wherever the packet goes when it is translated back.
-    arriving = replace(back, local=True) if trace.effects.source_nat is not None else back
-    return back, walk(whole, arriving, host, way=_BACK[trace.way], facts=facts, default=default)
+    followed = trace.state in (State.NEW, State.ESTABLISHED) and trace.effects.track is Track.PLAIN
+    for tracked in (True, False) if followed else (False,):
+        back = _answer(packet, trace, tracked=tracked)
+        if back is None:
+            return None
+        whole = ruleset + _reversal(packet, trace) if tracked else ruleset
+        # A translated address is the host's own, wherever the packet goes when it is translated back.
+        own = trace.effects.source_nat is not None
+        arriving = replace(back, local=True) if own else back
+        found = walk(whole, arriving, host, way=_BACK[trace.way], facts=facts, default=default)
+        if not tracked or not _strange(trace, found):
+            return back, found
+    return None
 
 
-def _answer(packet: Packet, trace: Trace) -> Packet | None:
+def _strange(trace: Trace, back: Trace) -> bool:
+    """Whether the answer is looked for in a zone where its flow is not."""
+    there, here = trace.effects.zones, back.effects.zones
+    return UNKNOWN_ZONES not in (there, here) and there[1] != here[1]
+
+
+def _answer(packet: Packet, trace: Trace, *, tracked: bool) -> Packet | None:
     """The packet that the other end sends, as it comes to the host or leaves its application."""
     kind = packet.icmp_type
     if packet.is_icmp and kind is not None:
         kind = icmp_answer(kind, packet.family)
         if kind == packet.icmp_type:
             return None
-    tracked = trace.state in (State.NEW, State.ESTABLISHED)
     seen = trace.values
     syn = packet.flags & (TCP_FLAGS["syn"] | TCP_FLAGS["ack"]) == TCP_FLAGS["syn"]
     flags = TCP_FLAGS["ack"] | (TCP_FLAGS["syn"] if syn else 0)
@@ -67,14 +79,27 @@ def _answer(packet: Packet, trace: Trace) -> Packet | None:
         flags=flags if packet.flags else 0,
         icmp_type=kind,
         icmp_code=0,
-        in_interface=packet.out_interface,
+        in_interface=_way_out(packet, trace),
         out_interface=packet.in_interface,
         local=True if _BACK[trace.way] is Way.LOCAL_IN else None,
         mac=None,
+        packet_type=None,
         mark=0,
         ct_mark=seen[Field.CT_MARK] if tracked else 0,
         state=State.ESTABLISHED if tracked else None,
         reply=tracked,
+    )
+
+
+def _way_out(packet: Packet, trace: Trace) -> str | None:
+    """By which interface the packet left, for there the answer comes in."""
+    changed = dict(trace.effects.fields).get(Field.OUT)
+    if changed is None:
+        return packet.out_interface
+    if isinstance(changed, int):
+        return interface_name(changed)
+    raise Undetermined(
+        "which way the packet leaves after its translation is not known, and so not where its answer comes in"
     )
 
 
@@ -108,4 +133,7 @@ def _chains(
     if port is not None:
         actions.append(SetField(fields[1], port))
     rule = Rule((), tuple(actions), Origin(text="an answer is translated back"))
-    return [Chain(hook.name, (rule,), Base(hook, priority)) for hook in hooks]
+    kinds = {Hook.OUTPUT: ChainType.ROUTE}  # which gets another way out for another destination
+    return [
+        Chain(hook.name, (rule,), Base(hook, priority, kinds.get(hook, ChainType.FILTER))) for hook in hooks
+    ]

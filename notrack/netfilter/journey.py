@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from notrack.netfilter import tracking
 from notrack.netfilter.answer import answer
-from notrack.netfilter.chains import unknown_facts
 from notrack.netfilter.host import UNKNOWN_HOST, Host
 from notrack.netfilter.tracking import Keeper
 from notrack.netfilter.walk import Trace, Undetermined, walk
 from notrack.packets.packet import Packet
-from notrack.ruleset.core import Fact, Guard, OneOf, Origin, Ruleset, Unknown
+from notrack.ruleset.core import Origin, Ruleset
 
 _GUESSES = 64  # facts of one way that are tried the other way round
 
@@ -59,9 +58,8 @@ def journey(
     def one(facts: Facts) -> Trace:
         return walk(ruleset, packet, host, facts=facts)
 
-    known = frozenset(_facts(ruleset))
     trace, facts = _settled(one, holding)
-    made = Journey(packet, trace, keepers, _guesses(one, trace, facts, known), _unknown(trace, known))
+    made = Journey(packet, trace, keepers, _guesses(one, trace, facts), _unknown(trace))
     if not reply:
         return made
     found = answer(packet, trace, ruleset, host, facts=facts)
@@ -75,8 +73,8 @@ def journey(
         return again[1]
 
     returned, held = _settled(other, holding)
-    guesses = _guesses(other, returned, held, known)
-    return replace(made, reply=Journey(back, returned, keepers, guesses, _unknown(returned, known)))
+    guesses = _guesses(other, returned, held)
+    return replace(made, reply=Journey(back, returned, keepers, guesses, _unknown(returned)))
 
 
 def _settled(walked: Callable[[Facts], Trace], holding: Sequence[str]) -> tuple[Trace, Facts]:
@@ -91,12 +89,10 @@ def _settled(walked: Callable[[Facts], Trace], holding: Sequence[str]) -> tuple[
         trace = walked(facts)
 
 
-def _guesses(
-    walked: Callable[[Facts], Trace], trace: Trace, facts: Facts, known: frozenset[str]
-) -> tuple[Guess, ...]:
+def _guesses(walked: Callable[[Facts], Trace], trace: Trace, facts: Facts) -> tuple[Guess, ...]:
     found: list[Guess] = []
     asked = dict(trace.assumed) | facts
-    for name, held in [(name, held) for name, held in asked.items() if name in known][:_GUESSES]:
+    for name, held in [item for item in asked.items() if item[0] not in trace.numbers][:_GUESSES]:
         try:
             found.append(Guess(name, held, walked({**facts, name: not held}).verdict))
         except Undetermined:
@@ -104,31 +100,11 @@ def _guesses(
     return tuple(found)
 
 
-def _unknown(trace: Trace, known: frozenset[str]) -> tuple[str, ...]:
+def _unknown(trace: Trace) -> tuple[str, ...]:
     """The numbers that nobody knows, a mark once and not bit by bit."""
     found: dict[str, None] = {}
     for name, _ in trace.assumed:
-        if name not in known:
+        if name in trace.numbers:
             word, _, rest = name.partition(" of ")
             found[rest if word.startswith("bit ") else name] = None
     return tuple(found)
-
-
-def _facts(ruleset: Ruleset) -> Iterator[str]:
-    """The names of all facts that rules ask for."""
-    for table in ruleset.tables:
-        for chain in table.chains:
-            for rule in chain.rules:
-                yield from _asked(rule.guard)
-                for action in rule.actions:
-                    if isinstance(action, Unknown):
-                        yield from unknown_facts(action)
-
-
-def _asked(guard: Guard) -> Iterator[str]:
-    for literal in guard:
-        if isinstance(literal, Fact):
-            yield literal.name
-        elif isinstance(literal, OneOf):
-            for inner in literal.guards:
-                yield from _asked(inner)

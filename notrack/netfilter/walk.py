@@ -41,14 +41,26 @@ from notrack.netfilter.translation import (
 from notrack.netfilter.ways import STAGES, Mounted, Stage, Way
 from notrack.packets.address import Family
 from notrack.packets.diagram import allow_frames
-from notrack.packets.fields import NO_DIRECTION, NO_INTERFACE, AddressType, Field, Fragment, PacketType, State
+from notrack.packets.fields import (
+    NO_DIRECTION,
+    NO_INTERFACE,
+    AddressType,
+    Field,
+    Fragment,
+    PacketType,
+    State,
+    interface_name,
+)
 from notrack.packets.packet import Packet
 from notrack.ruleset.core import (
     Action,
+    Among,
     Base,
     Chain,
+    Fact,
     Hook,
     Jump,
+    Literal,
     Nat,
     Notrack,
     Origin,
@@ -88,7 +100,8 @@ class Trace:
     """A packet's whole way. `verdict` is accept, drop, reject or stolen; `hook` where it ended, if it did.
 
     `state` is the one that rules see behind connection tracking, UNTRACKED where nothing is tracked.
-    `assumed` holds the facts that were guessed; the verdict rests on them.
+    `assumed` holds the facts that were guessed; the verdict rests on them. `numbers` are those among them
+    that are no facts but values of which nothing is known.
     """
 
     way: Way
@@ -99,6 +112,7 @@ class Trace:
     effects: Effects
     values: Mapping[Field, int]
     assumed: tuple[tuple[str, bool], ...] = ()
+    numbers: frozenset[str] = frozenset()
 
     @property
     def ended_by_routing(self) -> bool:
@@ -120,6 +134,8 @@ class _Walk:
     effects: Effects = NONE
     steps: list[Step] = field(default_factory=list)
     assumed: dict[str, bool] = field(default_factory=dict)
+    numbers: set[str] = field(default_factory=set)
+    lost: bool = False  # nobody knows which way it leaves
     early: bool = False
     inside: list[str] = field(default_factory=list)  # the chains of one table that wait for each other
 
@@ -128,16 +144,21 @@ class _Walk:
             return self.facts[name]
         return self.assumed.setdefault(name, self.default)
 
+    def number(self, name: str) -> None:
+        """A number of which nothing is known has come into play."""
+        self.assumed.setdefault(name, False)
+        self.numbers.add(name)
+
     def add(self, effects: Effects) -> None:
         self.effects = self.effects.then(effects)
         self.values = changed(self.values, effects)
         for _, change in effects.fields:
             if isinstance(change, Unsure):
-                self.assumed.setdefault(change.name, False)
+                self.number(change.name)
         for _, bits in effects.marks:
             for bit in bits:
                 if isinstance(bit, UnsureBit):
-                    self.assumed.setdefault(bit.name, False)
+                    self.number(bit.name)
 
     def base(self, item: Mounted, hook: Hook) -> End:
         """What a base chain does with the packet: ON, or the end of its way."""
@@ -172,7 +193,7 @@ class _Walk:
         self.inside.append(chain.name)
         try:
             for rule in chain.rules:
-                if self.matches(table, rule):
+                if self.matches(table, rule, hook):
                     end = self.rule(table, chain, rule, hook)
                     if end is not End.ON:
                         return end
@@ -180,9 +201,11 @@ class _Walk:
         finally:
             self.inside.pop()
 
-    def matches(self, table: Table, rule: Rule) -> bool:
+    def matches(self, table: Table, rule: Rule, hook: Hook) -> bool:
         later = table.misreads_fragments and self.values[Field.FRAGMENT] == Fragment.LATER
         guard = (misread(rule.guard) if later else None) or rule.guard
+        if self.lost and hook in (Hook.POSTROUTING, Hook.EGRESS):
+            guard = tuple(_by_guess(literal) for literal in guard)
         return holds(guard, self.values, self.family, self.truth)
 
     def rule(self, table: Table, chain: Chain, rule: Rule, hook: Hook) -> End:
@@ -301,7 +324,8 @@ def walk(
     assumed = tuple(journey.assumed.items())
     steps = tuple(journey.steps)
     effects = journey.effects.as_entry() if journey.early else journey.effects
-    return Trace(journey.way, verdict, hook, seen, steps, effects, journey.values, assumed)
+    numbers = frozenset(journey.numbers)
+    return Trace(journey.way, verdict, hook, seen, steps, effects, journey.values, assumed, numbers)
 
 
 def _travel(journey: _Walk, state: State) -> tuple[End, Hook | None]:
@@ -358,7 +382,7 @@ def _value(journey: _Walk, change: Change) -> int:
     if isinstance(change, int):
         return change
     assert isinstance(change, Unsure)
-    journey.assumed.setdefault(change.name, False)
+    journey.number(change.name)
     return change.among.least() if change.among else 0
 
 
@@ -428,6 +452,7 @@ def _route(journey: _Walk, original: dict[Field, int]) -> End:
         before = journey.effects
         journey.effects = rerouted(before, journey.host, journey.family)
         change = dict(journey.effects.fields)[Field.OUT]
+        journey.lost = isinstance(change, Unsure)
         original[Field.OUT] = _value(journey, change)
     return End.ON
 
@@ -444,6 +469,14 @@ _HINTS = {
     Way.LOCAL_OUT: "the packet does not leave the host: say `out lo`",
     Way.LOOPBACK: "the packet leaves the host: say the way out, `out IF`",
 }
+
+
+def _by_guess(literal: Literal) -> Literal:
+    """A match of the way out of a packet of which it is not known."""
+    if not isinstance(literal, Among) or literal.field is not Field.OUT:
+        return literal
+    names = [f"{interface_name(low) or ''}{'*' * (low != high)}" for low, high in literal.values]
+    return Fact(f"the packet leaves by {' or '.join(names)}", literal.negated)
 
 
 def _unforwarded(journey: _Walk, verdict: Verdict, why: str) -> End:

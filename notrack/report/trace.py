@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from notrack.netfilter.answer import REVERSAL
 from notrack.netfilter.effects import Unsure
 from notrack.netfilter.journey import Journey
-from notrack.netfilter.walk import Step, Trace
+from notrack.netfilter.walk import ROUTING, Step, Trace
 from notrack.netfilter.ways import Way
 from notrack.packets.address import address_text
 from notrack.packets.fields import Field, State
@@ -127,7 +127,8 @@ def _at(origin: Origin) -> str:
 
 
 def _name(step: Step) -> str:
-    return step.table.name if step.table.name == REVERSAL else f"{step.table.name} {step.chain.name}"
+    name = step.table.name
+    return name if name in (REVERSAL, ROUTING) else f"{name} {step.chain.name}"
 
 
 def _step_lines(step: Step, depth: int, place: int) -> Iterator[str]:
@@ -147,6 +148,8 @@ def _tracking_line(journey: Journey) -> str:
 
 def _ended_early(trace: Trace) -> bool:
     """Whether the packet ended before connection tracking saw it."""
+    if trace.hook is Hook.INGRESS and trace.way in (Way.LOCAL_IN, Way.FORWARD):
+        return True
     last = next((step for step in reversed(trace.steps) if step.chain.base is not None), None)
     base = last.chain.base if last else None
     return base is not None and trace.hook in _TRACKED_AT and base.priority < CONNTRACK_PRIORITY

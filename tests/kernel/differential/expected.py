@@ -264,8 +264,8 @@ class Oracle:
         target = _text(trace.values[Field.DESTINATION], probe.family)
         local = trace.way in (Way.LOCAL_IN, Way.LOOPBACK)
         out = world.way_out(target)
-        if trace.way is Way.LOCAL_OUT:
-            out = interface_name(trace.values[Field.OUT]) or out
+        if trace.way is Way.LOCAL_OUT and interface_name(trace.values[Field.OUT]) != out:
+            return Expectation("unsure", "an address that is not on the link", trace=trace)
         where = "host" if local else "server" if out == "eth1" else "client"
         mark, ttl = trace.values[Field.MARK], trace.values[Field.TTL]
         return Expectation("arrive", "", where, header(trace, probe), mark, ttl, state, trace)

@@ -14,6 +14,7 @@ from tests.kernel.differential.bench import Connection
 from tests.kernel.differential.probes import Probe
 
 Tuple = tuple[str, str, int, int]
+Place = tuple[int, int, bool, int, Tuple]  # family, protocol, whether of the answers, zone, tuple
 
 
 @dataclass(slots=True)
@@ -75,15 +76,14 @@ class Flows:
 
     def __init__(self) -> None:
         self.all: list[Flow] = []
-        self._by_tuple: dict[tuple[object, ...], tuple[Flow, bool]] = {}
+        self._by_tuple: dict[Place, tuple[Flow, bool]] = {}
 
     def find(
         self, probe: Probe, tuple_: Tuple, zones: tuple[int, int], proto: int
     ) -> tuple[Flow, bool] | None:
-        """The flow of a packet that rules put into these zones: the kernel looks into the first, then into
-        the other."""
-        found = (self._by_tuple.get((probe.family, proto, zone, tuple_)) for zone in zones)
-        return next((one for one in found if one is not None), None)
+        """The flow of a packet that rules put into these zones: each direction is looked for in its own."""
+        places = ((probe.family, proto, reply, zones[reply], tuple_) for reply in (False, True))
+        return next((self._by_tuple[place] for place in places if place in self._by_tuple), None)
 
     def member(self, probe: Probe, zones: tuple[int, int]) -> Membership | None:
         """What a packet is to the flows there are; None for the first of its own."""
@@ -118,13 +118,14 @@ class Flows:
         self.all.append(flow)
 
     def collides(self, flow: Flow) -> bool:
-        return any(key in self._by_tuple for key in _keys(flow))
+        crossed = [(family, proto, not way, zone, one) for family, proto, way, zone, one in _keys(flow)]
+        return any(key in self._by_tuple for key in (*_keys(flow), *crossed))
 
 
-def _keys(flow: Flow) -> list[tuple[object, ...]]:
+def _keys(flow: Flow) -> list[Place]:
     """The entry's two places in the table."""
-    both = zip(flow.zones, (flow.original, flow.reply), strict=True)
-    return [(flow.family, flow.proto, zone, tuple_) for zone, tuple_ in both]
+    both = zip((False, True), flow.zones, (flow.original, flow.reply), strict=True)
+    return [(flow.family, flow.proto, *place) for place in both]
 
 
 def first_stage(flags: str) -> str:

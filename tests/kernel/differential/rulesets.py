@@ -51,7 +51,9 @@ def nft_case(rng: random.Random) -> Case:
         writer = _Writer(rng, 6 if word == "ip6" else 4, f"t{i}", tracking, nft=word)
         tables.append(writer.nft_table())
     if rng.random() < 0.25:
-        tables.append(_Writer(rng, 4, "dev", 0.0, nft="netdev").device_table())
+        writer = _Writer(rng, 4, "dev", 0.0, nft="netdev")
+        writer.rewrites = not tracking
+        tables.append(writer.device_table())
     return Case(tuple(tables))
 
 
@@ -67,6 +69,7 @@ class _Writer:
         self.tracking = tracking
         self.nft = nft
         self.sets = nft_rules.Sets(rng, nft) if nft else None
+        self.rewrites = nft is not None and not tracking  # of tracked packets the entry would tell more
 
     @property
     def family(self) -> int:
@@ -222,9 +225,12 @@ class _Writer:
             actions.set_mark(rng),
         )
         if role == "netdev":
-            plain = (*plain[:-1], actions.address(rng, family), actions.set_field(rng, family, nft=True))
+            plain = (*plain[:-1], actions.set_field(rng, family, nft=True))
+            if hook == "ingress" and self.rewrites:
+                plain += (actions.address(rng, family),)
             return rng.choice(plain + (actions.NOTRACK, actions.set_mark(rng)) * (hook != "egress")), ()
-        if role == "nft" and not self.tracking and rng.random() < 0.15:
+        routed = hook in ("prerouting", "output")
+        if role == "nft" and routed and self.rewrites and rng.random() < 0.15:
             return actions.address(rng, family), ()
         if role == "nft" and rng.random() < 0.08:
             return actions.set_field(rng, family, nft=True), ()
