@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from notrack.lint.entrances import TRACKING_HOOKS, is_nft, late_rules, place_of
-from notrack.lint.finding import Fault
+from notrack.lint.finding import Edit, Fault, Fix
 from notrack.lint.rule import Example, Rule
 from notrack.lint.subject import Subject
-from notrack.ruleset.core import Base, Chain, Notrack, Table
+from notrack.netfilter.tracking import keeps
+from notrack.ruleset.core import Base, Chain, Log, Notrack, Table, Verdict
+from notrack.ruleset.core import Rule as CoreRule
 from notrack.text.diagnostic import Related, Severity
 
 
@@ -19,7 +22,8 @@ def check(subject: Subject) -> Iterator[Fault]:
             if span is None or not any(isinstance(action, Notrack) for action in rule.actions):
                 continue
             if is_nft(table):
-                yield Fault(span, _message(bases), _help(bases), _related(table, chain, bases))
+                fix = _fix(chain)
+                yield Fault(span, _message(bases), _help(bases), _related(table, chain, bases), fix=fix)
             else:
                 message = f"the table `{table.name}` takes no NOTRACK: iptables refuses it and the table"
                 yield Fault(span, message, "move the rule to the table `raw`, to PREROUTING or OUTPUT")
@@ -36,6 +40,27 @@ def _help(bases: tuple[Base, ...]) -> str:
     return "move the rule to a chain of `type filter hook prerouting priority raw` (or output)"
 
 
+def _fix(chain: Chain) -> Fix | None:
+    """The chain at the priority `raw`, if it is there for nothing but to untrack."""
+    place = chain.origin.span
+    if chain.base is None or chain.base.hook not in TRACKING_HOOKS or place is None:
+        return None
+    if any(_does_more(rule) for rule in chain.rules):
+        return None
+    found = _PRIORITY.search(place.text)
+    if found is None:
+        return None
+    start, end = (place.start + at for at in found.span(1))
+    edit = Edit(place.source.span(start, end), "raw")
+    return Fix("let the chain run before connection tracking", (edit,), safe=False)
+
+
+def _does_more(rule: CoreRule) -> bool:
+    """Whether a rule does anything but to untrack, or asks what only connection tracking tells."""
+    others = [action for action in rule.actions if not isinstance(action, Notrack | Log)]
+    return any(action is not Verdict.ACCEPT for action in others) or keeps(rule) is not None
+
+
 def _related(table: Table, chain: Chain, bases: tuple[Base, ...]) -> tuple[Related, ...]:
     if chain.base is not None:
         return ()
@@ -45,6 +70,8 @@ def _related(table: Table, chain: Chain, bases: tuple[Base, ...]) -> tuple[Relat
         if one.base is not None and one.base in bases and one.origin.span is not None
     )
 
+
+_PRIORITY = re.compile(r"\bpriority\s+([^;{}\n]+?)\s*;")
 
 RULE = Rule(
     code="NT601",
@@ -68,8 +95,9 @@ RULE = Rule(
         At exactly -200 the order depends on which was registered first; it is treated as too late.
     """,
     mending="""
-        There is no automatic fix: the packets that the rule really takes out of tracking must be let
-        through as such, in both directions. Give the chain the priority `raw` (-300), or move the rule.
+        Where a chain of prerouting or output does nothing but untrack, the fix gives it the priority `raw`
+        (-300). It is not safe: the packets really leave tracking then, and must be let through as such, in
+        both directions. Rules of other chains have to be moved by hand.
     """,
     check=check,
     bad=(
@@ -81,9 +109,29 @@ RULE = Rule(
                 type filter hook prerouting priority mangle; policy accept;
                 udp dport 53 notrack  ### NT601
               }
+              chain output {
+                type filter hook output priority mangle; policy accept;
+                udp sport 53 notrack  ### NT601
+              }
               chain input {
                 type filter hook input priority filter; policy accept;
-                ct state invalid drop
+                ct state established accept
+              }
+            }
+            """,
+            fixed="""
+            table inet t {
+              chain prerouting {
+                type filter hook prerouting priority raw; policy accept;
+                udp dport 53 notrack
+              }
+              chain output {
+                type filter hook output priority raw; policy accept;
+                udp sport 53 notrack
+              }
+              chain input {
+                type filter hook input priority filter; policy accept;
+                ct state established accept
               }
             }
             """,
@@ -110,6 +158,14 @@ RULE = Rule(
               chain output {
                 type route hook output priority -200; policy accept;
                 udp sport 53 notrack  ### NT601
+              }
+            }
+            """,
+            fixed="""
+            table inet t {
+              chain output {
+                type route hook output priority raw; policy accept;
+                udp sport 53 notrack
               }
             }
             """,

@@ -9,18 +9,16 @@ from notrack.lint.finding import Fault
 from notrack.lint.rule import Example, Rule
 from notrack.lint.subject import Subject
 from notrack.lint.view import View
-from notrack.ruleset.core import Hook, Notrack
+from notrack.ruleset.core import Notrack
 from notrack.text.diagnostic import Related, Severity
 from notrack.text.source import Span
 
-_JUDGING = (Hook.INPUT, Hook.FORWARD)
-
 
 def check(subject: Subject) -> Iterator[Fault]:
-    if subject.host.tracking_elsewhere:
+    if subject.host.tracking_elsewhere or subject.host.translators:
         return
     for view in subject.views:
-        if view.model.tracks or not _is_whole(view):
+        if view.model.tracks or not view.is_whole:
             continue
         spans = _untracking(view)
         if spans:
@@ -35,18 +33,6 @@ def check(subject: Subject) -> Iterator[Fault]:
 
 
 _ASSUMED = "that nothing outside these rules keeps tracking on"
-
-
-def _is_whole(view: View) -> bool:
-    """Whether these are the host's rules, and not only those that untrack: something judges packets."""
-    return any(
-        chain.base is not None
-        and chain.base.hook in _JUDGING
-        and (chain.rules or chain.origin.span is not None)
-        for table in view.ruleset.tables
-        if view.family in table.families
-        for chain in table.chains
-    )
 
 
 def _untracking(view: View) -> list[Span]:
