@@ -239,7 +239,7 @@ CASES = (
             "rules.v6": """
             *filter
             :INPUT DROP [0:0]
-            -A INPUT -p ipv6-icmp -m icmp6 --icmpv6-type 135 -m hl --hl-eq 255 -m limit --limit 100/s -j ACCEPT
+            -A INPUT -p ipv6-icmp -m icmp6 --icmpv6-type 135 -m hl --hl-eq 255 -m limit --limit 9/s -j ACCEPT
             -A INPUT -p ipv6-icmp -m icmp6 --icmpv6-type 136 -m hl --hl-eq 255 -j ACCEPT
             -A INPUT -p ipv6-icmp -m icmp6 --icmpv6-type 2 -j ACCEPT
             -A INPUT -p tcp --dport 443 -j ACCEPT
