@@ -204,7 +204,8 @@ class Flows:
 
     def _facing(self, way: Way, diagram: int) -> PacketSet:
         answering, back = self.view.answering, BACK[way]
-        packets = self.space.all_of([answering.domain(back), answering.arrives(back), diagram])
+        whole = tracking.whole_packets(self.space)
+        packets = self.space.all_of([answering.domain(back), answering.arrives(back), whole, diagram])
         facing = PacketSet(self.space, packets).exists(OF_ONE_PACKET).may()
         if way is Way.LOOPBACK:  # both directions leave by lo
             facing = facing.exists((Field.IN, Field.OUT)) & self.ground(way).exists(OF_ONE_PACKET)
