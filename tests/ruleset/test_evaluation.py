@@ -71,6 +71,7 @@ def test_what_gives_all_rules_one_answer_is_not(match: str) -> None:
         "quota over 5 mbytes",
         "ct count over 5",
         "numgen random mod 2 == 0",
+        "meta random <= 1000000",
         "ip saddr @seen",
         'limit name "slow"',
         "add @seen { ip saddr limit rate 5/second }",

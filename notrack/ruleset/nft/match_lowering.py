@@ -50,6 +50,7 @@ def _counts(node: t.Node, sets: Sets) -> bool:
     """Whether the answer may be another one when asked again: a counter, a set that packets fill."""
     return any(
         isinstance(part, _EVALUATED)
+        or part == t.Meta("random")
         or (isinstance(part, t.SetReference) and not (part.name in sets and is_fixed(sets[part.name])))
         for part in parts_of(node)
     )
