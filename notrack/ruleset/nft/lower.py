@@ -114,7 +114,7 @@ def _rules(state: TableState, chain: str) -> tuple[core.Rule, ...]:
 def rule_lowered(rule: t.Rule, sets: Sets, place: str) -> tuple[core.Rule, ...]:
     """The rules of the core, one or several of the same origin, that do what the rule does. `place` names the
     rule among all others."""
-    making = _Making(sets, core.Origin(rule.span, rule_text(rule)), place)
+    making = _Making(sets, core.Origin(rule.span, rule_text(rule)), place, _protocols(rule))
     for statement in rule.statements:
         if making.ended:
             break
@@ -124,6 +124,17 @@ def rule_lowered(rule: t.Rule, sets: Sets, place: str) -> tuple[core.Rule, ...]:
     return tuple(making.rules)
 
 
+def _protocols(rule: t.Rule) -> core.Guard:
+    """The protocol that a rule names behind its ports: all matches before the first action hold together."""
+    found: core.Guard = ()
+    for statement in rule.statements:
+        if not isinstance(statement, t.Match):
+            break
+        if statement.left == t.Meta("l4proto"):
+            found += match_literals(statement, Context({}))
+    return found
+
+
 @dataclass(slots=True)
 class _Making:
     """A rule of nft on its way: what it has asked for, and what it does then."""
@@ -131,6 +142,7 @@ class _Making:
     sets: Sets
     origin: core.Origin
     place: str
+    protocols: core.Guard = ()
     guard: core.Guard = ()
     actions: list[core.Action] = field(default_factory=list)
     rules: list[core.Rule] = field(default_factory=list)
@@ -138,7 +150,7 @@ class _Making:
     extensions: int = 0
 
     def take(self, statement: t.Node) -> None:
-        context = Context(self.sets, self.guard)
+        context = Context(self.sets, (*self.guard, *self.protocols))
         match statement:
             case t.Match():
                 self.ask(_asked(statement, context))

@@ -18,7 +18,8 @@ from notrack.ruleset.nft.variables import spliced
 Sets = dict[str, t.Set]
 _EVALUATED = (t.Numgen, t.Limit, t.Quota, t.ConnectionLimit)
 _MARKS = (Field.MARK, Field.CT_MARK)
-_FRAGMENTS = {0x1FFF: (Fragment.LATER,), 0x3FFF: (Fragment.FIRST, Fragment.LATER)}
+_OFFSET = 0x1FFF  # all bits of the offset
+_FRAGMENTS = {_OFFSET: (Fragment.LATER,), 0x3FFF: (Fragment.FIRST, Fragment.LATER)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,10 +159,13 @@ def _fragment(match: t.Match) -> core.Guard | None:
 
 def _fragment_offset(match: t.Match, left: t.Binary) -> core.Guard | None:
     """`ip frag-off & 0x1fff != 0`: not the first part; with 0x3fff any part of several."""
-    if left.left != t.Payload("ip", "frag-off") or left.op != "&":
-        return None
     number = _plain_number(left.right)
     zero = _plain_number(match.right) == 0
+    whole = left.left == t.Extension("frag", "frag-off") and left.op == "&" and number == _OFFSET
+    if whole and zero and match.op in ("!=", ">"):
+        return (_family(6), _fragments((Fragment.LATER,), False))
+    if left.left != t.Payload("ip", "frag-off") or left.op != "&":
+        return None
     if number not in _FRAGMENTS or not zero or match.op not in ("", "==", "!=", ">"):
         return None
     return (_family(4), _fragments(_FRAGMENTS[number], match.op in ("", "==")))

@@ -321,3 +321,16 @@ def test_synproxy_takes_syns_and_acks_and_lets_others_go_on() -> None:
     assert flags[0] == bits_set(0x02, 0x02)
     assert flags[1] == flags[2] == bits_set(0x12, 0x10)
     assert flags[3] == bits_set(0x12, 0)
+
+
+def test_a_protocol_behind_the_ports_is_the_protocol_of_the_ports() -> None:
+    body = "th dport { 22, 80 } meta l4proto tcp accept\nth dport 22 counter meta l4proto tcp accept"
+    first, *rest = rules(body)
+    assert first == ((ports((22, 22), (80, 80)), TCP), (ACCEPT,))
+    assert rest[0][0] == (core.Fact("th dport 22"),)  # it counts other packets too
+
+
+def test_later_fragments_of_ipv6_by_their_offset() -> None:
+    later = (V6, core.Among(Field.FRAGMENT, IntervalSet.single(Fragment.LATER)))
+    for match in ("frag frag-off > 0", "frag frag-off != 0", "frag frag-off & 0x1fff != 0"):
+        assert rules(f"{match} accept") == [(later, (ACCEPT,))]
