@@ -82,30 +82,39 @@ _PLACES: dict[Dialect, Places] = {
 }
 
 
-def asked(plan: FamilyPlan, defaults: Defaults, dialect: Dialect) -> core.Ruleset:
-    """The legs of one family as a ruleset of one table."""
+def asked(plan: FamilyPlan, defaults: Defaults, dialect: Dialect, *, beside: bool = False) -> core.Ruleset:
+    """The legs of one family as a ruleset of one table. `beside`: what is kept tracked or untracked goes on
+    to the rules of others, which share the chains of iptables."""
     by_hook: dict[Hook, list[Leg]] = {}
     for leg in plan.legs:
         by_hook.setdefault(leg.hook, []).append(leg)
+    shared = beside and dialect is Dialect.XTABLES
     chains: list[core.Chain] = []
     for hook, priority, kind, hooks, default in _PLACES[dialect]:
         legs = sorted((leg for one in hooks for leg in by_hook.get(one, ())), key=lambda leg: leg.stage)
         dropped = bool(default) and getattr(defaults, default) in (Default.DROP, Default.REJECT)
-        policy = core.Verdict.DROP if dropped else core.Verdict.ACCEPT
-        if legs or dropped:
-            rules = tuple(_rules(legs, dialect, hook, plan.family))
-            base = core.Base(hook, priority, kind, policy)
-            chains.append(core.Chain(f"{hook.value} {priority}", rules, base))
+        if not legs and not dropped:
+            continue
+        name = f"{hook.value} {priority}"
+        rules = tuple(_rules(legs, dialect, hook, plan.family, shared))
+        if shared:
+            last = (core.Rule((), (core.Verdict.DROP,)),) if dropped else ()
+            chains.append(core.Chain(f"legs of {name}", rules + last))
+            rules = (core.Rule((), (core.Jump(f"legs of {name}"),)),)
+        policy = core.Verdict.DROP if dropped and not shared else core.Verdict.ACCEPT
+        chains.append(core.Chain(name, rules, core.Base(hook, priority, kind, policy)))
     return core.Ruleset((core.Table(TABLE, frozenset((plan.family,)), tuple(chains)),))
 
 
-def _rules(legs: Iterable[Leg], dialect: Dialect, hook: core.Hook, family: Family) -> Iterator[core.Rule]:
+def _rules(
+    legs: Iterable[Leg], dialect: Dialect, hook: core.Hook, family: Family, beside: bool
+) -> Iterator[core.Rule]:
     numbers = Numbers()
     for leg in legs:
         if leg.action.verb is Verb.LOG:  # it changes nothing about the packet
             continue
         counted = _counted(leg, numbers, hook, family)
-        actions = _actions(leg, dialect)
+        actions = _actions(leg, dialect, beside)
         origin = core.Origin(leg.origins[0].span, f"{leg.origins[0].keyword} {leg.origins[0].name}")
         for guard in guards(leg.box):
             yield core.Rule((*_tracked(leg), *guard, *counted), actions, origin)
@@ -183,9 +192,13 @@ def _counted(leg: Leg, numbers: Numbers, hook: core.Hook, family: Family) -> Ite
         yield core.Fact(numbers.name(hook.value, key, text), tracking=True)
 
 
-def _actions(leg: Leg, dialect: Dialect) -> tuple[core.Action, ...]:
+def _actions(leg: Leg, dialect: Dialect, beside: bool) -> tuple[core.Action, ...]:
     action = leg.action
     match action.verb:
+        case Verb.KEEP if beside:
+            return (core.Verdict.RETURN,)
+        case Verb.UNTRACK if beside:
+            return (core.Notrack(),)
         case Verb.ACCEPT | Verb.KEEP:
             return (core.Verdict.ACCEPT,)
         case Verb.DROP:

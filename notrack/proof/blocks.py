@@ -1,8 +1,8 @@
 """Chains as lists of blocks: what is done, and to which boxes of packets. Equal lists do the same.
 
-A jump is replaced by the rules to which it leads, and neighbours that do the same become one block, a union of
-boxes in which no order is left. That is exact wherever it is done; a place where it cannot be is compared as
-diagrams instead. docs/proof.md gives the reasons one by one.
+A jump is replaced by the rules to which it leads, and neighbours that do the same become one block, a union
+of boxes in which no order is left. That is exact wherever it is done; a place where it cannot be is compared
+as diagrams instead. docs/proof.md gives the reasons one by one.
 """
 
 from __future__ import annotations
@@ -47,6 +47,11 @@ _FEW = 300  # up to so many boxes those inside others are looked for
 UNTRACK: Actions = (core.Notrack(), core.Verdict.ACCEPT)
 _MANY = 64  # from so many tuples on, a set is taken together before it is looked at
 _MOST = 50_000  # boxes that one rule may stand for
+
+
+_KNOWN = (
+    core.Verdict, core.Notrack, core.Template, core.ConnectionSet, core.Nat, core.Unknown,
+)  # fmt: skip
 
 
 class Opaque(Exception):
@@ -99,9 +104,7 @@ class _Flat:
         self.chains = {chain.name: chain for chain in table.chains}
         self.known = known
 
-    def chain(
-        self, chain: core.Chain, inside: tuple[str, ...], end: core.Verdict | None
-    ) -> list[Item]:
+    def chain(self, chain: core.Chain, inside: tuple[str, ...], end: core.Verdict | None) -> list[Item]:
         """The items of a chain. `end`: what becomes of a packet that leaves it, None if more rules follow."""
         items: list[Item] = []
         for number, rule in enumerate(chain.rules):
@@ -138,7 +141,7 @@ class _Flat:
 
 def _returned(action: core.Action, end: core.Verdict | None) -> core.Action:
     if action is not core.Verdict.RETURN:
-        if isinstance(action, core.SetMark | core.SetField | core.Unknown):
+        if not isinstance(action, _KNOWN):
             raise Opaque
         return action
     if end is None:
@@ -423,8 +426,8 @@ def facing(parts: Iterable[Block], family: Family) -> Iterator[Block]:
 
 
 def in_state(parts: Iterable[Block], state: State) -> Iterator[Block]:
-    """What the blocks are for packets of one state, which the boxes then do not bound. Without an entry nothing
-    is translated."""
+    """What the blocks are for packets of one state, which the boxes then do not bound. Without an entry
+    nothing is translated."""
     seen = {_STATE: int(state)}
     if state in (State.INVALID, State.UNTRACKED):
         seen |= {_NUMBER[Field.CT_SNAT]: 0, _NUMBER[Field.CT_DNAT]: 0}
@@ -490,7 +493,7 @@ def same(sets: Sets, one: Sequence[Block], other: Sequence[Block]) -> bool:
 
 
 def first_match(sets: Sets, parts: Iterable[Block], wanted: Mapping[Actions, bool], otherwise: bool) -> int:
-    """The packets whose first block has wanted actions; `otherwise`: whether those of no block are wanted too.
+    """The packets whose first block has wanted actions; `otherwise`: whether those of no block are wanted.
 
     Blocks whose actions `wanted` does not name are passed over.
     """

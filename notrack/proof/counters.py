@@ -1,8 +1,8 @@
 """Facts of rules that are read back, in the words of the plan: rates, caps, helpers.
 
-A rate or a cap counts for itself: two rules that say the same may answer differently about one packet. So each
-gets a number, in the order in which a walk through the chains of its hook comes to them; what counts in one
-place (a named table, a set that packets fill) has one number.
+A rate or a cap counts for itself: two rules that say the same may answer differently about one packet. So
+each gets a number, in the order in which a walk through the chains of its hook comes to them; what counts in
+one place (a named table, a set that packets fill) has one number.
 """
 
 from __future__ import annotations

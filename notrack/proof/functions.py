@@ -28,7 +28,7 @@ from notrack.proof.blocks import (
     first_match,
     in_state,
 )
-from notrack.ruleset.core import ConnectionSet, Hook, Notrack, Ruleset, Template, Verdict
+from notrack.ruleset.core import ConnectionSet, Hook, Notrack, Ruleset, Template, Unknown, Verdict
 
 RAW_IN, RAW_OUT = Stage(Hook.PREROUTING, early=True), Stage(Hook.OUTPUT, early=True)
 PLACES = (
@@ -39,7 +39,7 @@ PLACES = (
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where chains act: a stage of the kernel's way; `nat`: its chains of translation, `after`: behind them."""
+    """Where chains act: a stage of the kernel's way; `nat`: its translation, `after`: behind that."""
 
     stage: Stage
     nat: bool = False
@@ -60,8 +60,8 @@ def places() -> Iterator[Place]:
 
 
 def mounted(ruleset: Ruleset, place: Place, family: Family) -> list[Mounted]:
-    """The base chains of a place, in the order in which they run. The kernel's translation has one priority at
-    each hook, whatever those of its chains are."""
+    """The base chains of a place, in the order in which they run. The kernel's translation has one priority
+    at each hook, whatever those of its chains are."""
     found = ways.mounted(ruleset, place.stage, family)
     if place.nat:
         return [item for item in found if item.translates]
@@ -73,8 +73,8 @@ def mounted(ruleset: Ruleset, place: Place, family: Family) -> list[Mounted]:
 
 
 class Functions:
-    """The functions of one ruleset in one space. With `questions`, the functions of the same ruleset, they are
-    of what becomes of the answer to a packet.
+    """The functions of one ruleset in one space. With `questions`, the functions of the same ruleset, they
+    are of what becomes of the answer to a packet.
 
     Where chains are lists of blocks the questions are answered from these, which costs less.
     """
@@ -257,4 +257,4 @@ def _is_template(actions: object) -> bool:
 
 def _is_quiet(actions: Actions) -> bool:
     """Whether actions neither end the walk nor are asked for by filter."""
-    return all(isinstance(action, Notrack | Template | ConnectionSet) for action in actions)
+    return all(isinstance(action, Notrack | Template | ConnectionSet | Unknown) for action in actions)

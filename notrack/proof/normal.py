@@ -1,7 +1,7 @@
 """A ruleset that was read back, in a form that can be laid beside the plan's.
 
-Only names are changed: counters, helpers and translations are called what the plan calls them. Joining runs of
-rules changes no behaviour either (docs/proof.md says why).
+Only names are changed: counters, helpers and translations are called what the plan calls them. Joining runs
+of rules changes no behaviour either (docs/proof.md says why).
 """
 
 from __future__ import annotations
@@ -123,6 +123,38 @@ def _unsaid(text: str) -> str:
     return "".join(f" {word}" for word in more)
 
 
+_SHARED = tuple(
+    (hook, priority)
+    for (_, hook), priority in core.XTABLES_PRIORITY.items()
+    if (hook, priority) in ((core.Hook.PREROUTING, -300), (core.Hook.OUTPUT, -300)) or priority == 0
+)
+
+
+def beside_others(ruleset: core.Ruleset, family: Family) -> core.Ruleset:
+    """The ruleset with rules of others, of which nothing is known, behind its own before tracking and in
+    filter: in the chains of iptables, which all share, it matters whether a packet is left to them."""
+    tables, missing = [], dict.fromkeys(_SHARED)
+    for table in ruleset.tables:
+        chains = []
+        for chain in table.chains:
+            at = (chain.base.hook, chain.base.priority) if chain.base is not None else None
+            if at in missing and chain.base is not None and chain.base.policy is core.Verdict.ACCEPT:
+                del missing[at]
+                chain = replace(chain, rules=(*chain.rules, _others(*at)))
+            chains.append(chain)
+        tables.append(replace(table, chains=tuple(chains)))
+    alone = tuple(
+        core.Chain(f"others {hook.value} {priority}", (_others(hook, priority),), core.Base(hook, priority))
+        for hook, priority in missing
+    )
+    return core.Ruleset((*tables, core.Table("others", frozenset((family,)), alone)))
+
+
+def _others(hook: core.Hook, priority: int) -> core.Rule:
+    when = " before tracking" if priority < 0 else ""
+    return core.Rule((), (core.Unknown(f"the rules of others at {hook.value}{when}"),))
+
+
 def facts_of(ruleset: core.Ruleset) -> Iterator[str]:
     """What rules ask that no packet decides, each once."""
     found = {
@@ -205,7 +237,7 @@ def _joined(table: core.Table) -> core.Table:
     )
 
 
-# Doing it twice is doing it once, and none of them changes a field by which packets are told apart but the state.
+# Doing it twice is doing it once, and none changes a field by which packets are told apart but the state.
 _REPEATABLE = (core.Verdict, core.Jump, core.Notrack, core.Template, core.ConnectionSet, core.Log, core.Nat)
 _OF_TRACKING = frozenset((Field.STATE, Field.CT_DIRECTION, Field.CT_SNAT, Field.CT_DNAT, Field.CT_MARK))
 

@@ -198,7 +198,7 @@ class Safety:
         return space.minus(space.meet(single, asking), never_tracked(space))
 
     def _half_local(self) -> Iterator[Breach]:
-        """Between this host and others: `into` are packets that come in, `back` what leaves as their answer."""
+        """Between this host and others: `into` are packets that come in, `back` those answered untracked."""
         space, have, answers = self.space, self.have, self.answers
         kinds = {Field.DESTINATION_TYPE: int(AddressType.LOCAL), Field.SOURCE_TYPE: int(AddressType.UNICAST)}
         into = self._assigned(have.untracked(RAW_IN), kinds | {Field.OUT: NO_INTERFACE})

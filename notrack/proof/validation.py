@@ -1,8 +1,8 @@
 """Translation validation: whether emitted rules, read back, do what the plan's legs ask for.
 
-Place by place the chains of the text are laid beside the plan's. Where both are the same function of the packet
-at every place, the kernel treats every packet alike on every way. Where they differ at a place, the whole ways
-decide: the difference may be about packets that never come there.
+Place by place the chains of the text are laid beside the plan's. Where both are the same function of the
+packet at every place, the kernel treats every packet alike on every way. Where they differ at a place, the
+whole ways decide: the difference may be about packets that never come there.
 """
 
 from __future__ import annotations
@@ -11,8 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from notrack.netfilter import tracking
-from notrack.netfilter.chains import Algebra, End
-from notrack.netfilter.effects import Track
+from notrack.netfilter.chains import Algebra
 from notrack.netfilter.host import UNKNOWN_HOST, group_addresses
 from notrack.netfilter.model import Model
 from notrack.netfilter.ways import Way, kinds
@@ -29,7 +28,7 @@ from notrack.proof.asked import Dialect, asked
 from notrack.proof.blocks import Known, Sets, same
 from notrack.proof.fault import Fault, breach_fault, difference_fault, tracking_fault, unread_fault
 from notrack.proof.functions import RAW_IN, RAW_OUT, Functions, Place, places
-from notrack.proof.normal import facts_of, joined, named, notes
+from notrack.proof.normal import beside_others, facts_of, joined, named, notes
 from notrack.proof.safety import Safety
 from notrack.ruleset.core import Ruleset
 from notrack.site.model import Peer, Publish, Redirect, Service, Site
@@ -96,7 +95,7 @@ def prove(plan: Plan, emitted: Sequence[Emitted], budget: Budget = BUDGET) -> Pr
         for family, found in plan.families.items():
             texts = [text for text in emitted if family in text.families]
             if texts:
-                trial = _Trial(plan.site, found, Space(family, budget))
+                trial = _Trial(plan.site, found, Space(family, budget), others=plan.beside_others)
                 for text in texts:
                     shown.append(trial.target(text, faults))
                 trial.agreement(texts, faults)
@@ -108,29 +107,30 @@ def prove(plan: Plan, emitted: Sequence[Emitted], budget: Budget = BUDGET) -> Pr
 class _Trial:
     """The proof of one family, all targets in one space."""
 
-    def __init__(self, site: Site, plan: FamilyPlan, space: Space) -> None:
+    def __init__(self, site: Site, plan: FamilyPlan, space: Space, *, others: bool = False) -> None:
         self.site = site
+        self.others = others
         self.plan = plan
         self.space = space
         self.algebra = Algebra(space)
         self.sets = Sets(space)
         self.own = own_addresses(site, plan.family)
-        others = elsewhere(site, plan.family) - self.own
-        self.valid = _valid(space, self.own, others)
+        self.valid = _valid(space, self.own, elsewhere(site, plan.family) - self.own)
         groups = group_addresses(plan.family)
         kinds = ((int(AddressType.LOCAL), self.own), (int(AddressType.MULTICAST), groups))
         self.known = Known(plan.family, kinds)
         self.wanted: dict[Dialect, Ruleset] = {}
-        self.read: dict[str, Functions] = {}
 
     def target(self, text: Emitted, faults: list[Fault]) -> Shown:
         """Prove one target; what does not hold is added to `faults`."""
         family = self.plan.family
         if text.dialect not in self.wanted:
-            self.wanted[text.dialect] = asked(self.plan, self.site.defaults, text.dialect)
-        wanted, found = self.wanted[text.dialect], named(text.ruleset, family)
+            self.wanted[text.dialect] = self._beside(
+                asked(self.plan, self.site.defaults, text.dialect, beside=self.others), text.dialect
+            )
+        wanted = self.wanted[text.dialect]
+        found = self._beside(named(text.ruleset, family), text.dialect)
         want, have = self._functions(joined(wanted)), self._functions(joined(found))
-        self.read[text.target] = have
         before = len(faults)
         keepers = tuple(tracking.keepers(found, family))
         if bool(keepers) != (self.plan.tracking != "none") or any(tracking.reassemblers(found, family)):
@@ -148,6 +148,10 @@ class _Trial:
             len(self.plan.legs), tuple(str(place) for place in places() if have.acts(place)),
             self.plan.tracking, tuple(facts_of(have.ruleset)), self.own, composed=composed,
         )  # fmt: skip
+
+    def _beside(self, ruleset: Ruleset, dialect: Dialect) -> Ruleset:
+        shared = self.others and dialect is Dialect.XTABLES
+        return beside_others(ruleset, self.plan.family) if shared else ruleset
 
     def _functions(self, ruleset: Ruleset, questions: Functions | None = None) -> Functions:
         return Functions(self.algebra, ruleset, self.known, self.sets, questions=questions)
@@ -210,35 +214,22 @@ class _Trial:
         return None
 
     def agreement(self, texts: Sequence[Emitted], faults: list[Fault]) -> None:
-        """Whether formats agree: all else is equal to the same legs, helpers stand at other places."""
-        formats = {text.dialect: self.read[text.target] for text in texts}
+        """Whether formats agree about what is untracked and what goes on before tracking: there they treat
+        helpers otherwise. All else is equal to the same legs in both."""
+        formats = {text.dialect: text for text in texts}
         if len(formats) < 2 or faults:
             return
-        one, other = formats[Dialect.XTABLES], formats[Dialect.NFT]
+        a, b = (named(formats[dialect].ruleset, self.plan.family) for dialect in Dialect)
+        one, other = self._functions(joined(a)), self._functions(joined(b))
         for stage in (RAW_IN, RAW_OUT):
-            a, b = (self._tracks(side, Place(stage)) for side in (one, other))
-            where = self.space.meet(self.valid, unlike(self.space, a, b))
-            if where != EMPTY:
-                faults.append(
-                    difference_fault(
-                        "nft", Place(stage), PacketSet(self.space, where), one.ruleset, other.ruleset
-                    )
-                )
-
-    def _tracks(self, side: Functions, place: Place) -> int:
-        """How packets leave the rules before tracking: dropped, untracked or to be tracked."""
-        names = {End.ON: "on", End.DROP: "drop"}
-
-        def short(leaf: int) -> int:
-            outcome = self.algebra.outcome(leaf)
-            gone = outcome.end is not End.ON
-            if not gone and outcome.effects.track is not Track.UNTRACKED:
-                return EMPTY
-            return self.space.outcome(names[End.DROP] if gone else "untracked")
-
-        diagram = side.at(place).diagram
-        bare = {self.space.levels[Field.STATE][0]: int(State.INVALID)}
-        return questions.relabelled(self.space, questions.assign(self.space, diagram, bare), short)
+            for mine, theirs in (
+                (one.untracked(stage), other.untracked(stage)),
+                (one.surviving(stage), other.surviving(stage)),
+            ):
+                where = self.space.meet(self.valid, unlike(self.space, mine, theirs))
+                if where != EMPTY:
+                    packets = PacketSet(self.space, where)
+                    faults.append(difference_fault("nft", Place(stage), packets, a, b))
 
 
 def unlike(space: Space, a: int, b: int) -> int:
@@ -248,9 +239,7 @@ def unlike(space: Space, a: int, b: int) -> int:
     leaves = questions.leaves(space, a) | questions.leaves(space, b)
     parts = []
     for leaf in leaves:
-        here, there = (
-            questions.outcomes(space, side, _only(leaf)) for side in (a, b)
-        )
+        here, there = (questions.outcomes(space, side, _only(leaf)) for side in (a, b))
         parts += [space.minus(here, there), space.minus(there, here)]
     return space.first(parts)
 

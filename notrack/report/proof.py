@@ -86,7 +86,8 @@ def explained(proof: Proof, *, agreed: bool) -> str:
 def _proven(shown: Shown) -> Iterator[str]:
     how = "on all four ways through the host" if shown.composed else "place by place, so on all four ways"
     yield f"{shown.target}, {family_word(shown.family)}: proven"
-    yield f"  {shown.rules} rules, read back, do for every packet what {shown.legs} legs of the plan ask for, {how}"
+    what = f"{shown.legs} legs of the plan ask for"
+    yield f"  {shown.rules} rules, read back, do for every packet what {what}, {how}"
     if shown.places:
         yield f"  places with rules: {'; '.join(shown.places)}"
     yield f"  tracking: {shown.tracked}"
