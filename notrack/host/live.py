@@ -93,15 +93,18 @@ def without(listing: str, managed: set[tuple[str, str]]) -> str:
 
 
 def _sets(system: System, texts: list[tuple[str, str]]) -> list[str]:
-    """Words about sets of ipset that rules ask, whose contents the model does not look into."""
+    """Puts the contents of the sets that rules ask beside the rules; words about what is not to be had."""
     asked = {name for _, text in texts for name in re.findall(r"--match-set (\S+)", text)}
     if not asked:
         return []
     ran = system.run(("ipset", "save"))
-    known = set(re.findall(r"^create (\S+)", ran.out, re.MULTILINE)) if not ran.status else set()
-    missing = sorted(asked - known) if known else []
-    words = f"what is in the sets {', '.join(sorted(asked))} is not looked at: such a match may hold or not"
-    return [words, *(f"set {name} is not known to ipset" for name in missing)]
+    if ran.status:
+        names = ", ".join(sorted(asked))
+        said = "no such program" if ran.status == _NO_SUCH else _said(ran)
+        return [f"ipset save: {said}: what is in {names} is not known, such a match may hold or not"]
+    texts.append(("ipset save", ran.out))
+    missing = asked - set(re.findall(r"^create (\S+)", ran.out, re.MULTILINE))
+    return [f"set {name} is not known to ipset" for name in sorted(missing)]
 
 
 def _said(ran: Ran) -> str:

@@ -88,13 +88,21 @@ def test_a_host_without_any_tool() -> None:
     assert found.texts == () and found.problems == ("nft: no such program",)
 
 
-def test_sets_that_rules_ask_are_named() -> None:
+def test_sets_that_rules_ask_are_read_beside_them() -> None:
     rules = LEGACY.replace("-i lo", "-m set --match-set bad src")
     system = twin(iptables_legacy_save=rules)
+    system.programs = {**system.programs, "ipset save": "create bad hash:ip\nadd bad 192.0.2.1\n"}
+    found = live_rules(system)
+    assert found.problems == ()
+    assert found.texts[-1] == ("ipset save", "create bad hash:ip\nadd bad 192.0.2.1\n")
     system.programs = {**system.programs, "ipset save": "create other hash:ip\n"}
-    problems = live_rules(system).problems
-    assert problems[0].startswith("what is in the sets bad is not looked at")
-    assert "set bad is not known to ipset" in problems
+    assert live_rules(system).problems == ("set bad is not known to ipset",)
+
+
+def test_sets_that_cannot_be_had_are_told() -> None:
+    system = twin(iptables_legacy_save=LEGACY.replace("-i lo", "-m set --match-set bad src"))
+    (problem,) = live_rules(system).problems
+    assert problem.startswith("ipset save: no such program: what is in bad is not known")
 
 
 def test_a_listing_without_some_tables() -> None:
