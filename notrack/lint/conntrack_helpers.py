@@ -6,9 +6,10 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from notrack.lint.bounds import bound, rules_of
+from notrack.lint.bounds import asks, bound, rules_of
 from notrack.lint.entrances import entrances
 from notrack.lint.exposure import EPHEMERAL
+from notrack.lint.stopping import accepting
 from notrack.lint.subject import Subject
 from notrack.lint.view import View
 from notrack.netfilter.guards import guard_set
@@ -36,6 +37,7 @@ _ALIASES = {"netbios_ns": "netbios-ns", "RAS": "h323", "Q.931": "h323"}
 _RULE = re.compile(r"--helper\s+[\"']?([\w.-]+)")
 _TYPE = re.compile(r"type\s+\"?([\w.-]+)\"?\s+protocol")
 _MODULE = re.compile(r"^[^#\n]*\b(?:nf|ip)_conntrack_([a-z0-9_]+)\b", re.MULTILINE)
+_NOT_WHO = tuple(field for field in Field if field not in (Field.IN, Field.SOURCE))
 _PASSIVE = 10  # so many ports in a row, open to whoever comes, are taken for a passive range
 
 
@@ -128,18 +130,35 @@ def _lets_related_in(view: View, rule: Rule) -> bool:
     return tcp and State.RELATED in left and left.size() < len(State)
 
 
-def has_passive_range(view: View, way: Way) -> bool:
-    """Whether new connections to a range of high ports are let through, helper or not."""
+def without_passive_range(view: View, way: Way, hook: Hook, asking: PacketSet) -> PacketSet:
+    """Those of the clients in `asking` (by their address and way in) to whom no rule opens a range of high
+    ports for new connections, helper or not.
+
+    A rule that lets in whatever is untracked opens none: it was not made for the data connections.
+    """
     space = view.model.space
     opening = {
         Field.PROTOCOL: IntervalSet.single(_TCP),
         Field.FLAGS: IntervalSet.single(TCP_FLAGS["syn"]),
         Field.FRAGMENT: IntervalSet.single(Fragment.WHOLE),
         Field.DESTINATION_PORT: IntervalSet(((1024, 65535),)),
-        Field.STATE: IntervalSet.of(((State.NEW, State.NEW), (State.UNTRACKED, State.UNTRACKED))),
         Field.SOURCE_PORT: EPHEMERAL,
     }
-    passage = view.passage(way)
-    accepted = passage.accepted(PacketSet(space, space.cube(opening)))
-    ports = accepted.project(Field.DESTINATION_PORT) if accepted else IntervalSet()
-    return any(high - low + 1 >= _PASSIVE for low, high in ports)
+    packets = PacketSet(space, space.cube(opening))
+    left = asking.exists(_NOT_WHO) - _to_ranges(view.flows.verdicts.accepted(way, packets, State.NEW))
+    asked = packets & left & PacketSet(space, space.among(Field.STATE, State.UNTRACKED))
+    untracked = _to_ranges(view.passage(way).accepted(asked))
+    witness = (view.passage(way).accepted(asked & untracked)).witness()
+    decision = accepting(view, way, witness, hook) if witness is not None else None
+    rule = decision.rule if decision is not None else None
+    meant = rule is not None and asks(rule.guard, Field.DESTINATION_PORT)
+    return left - untracked if meant else left
+
+
+def _to_ranges(packets: PacketSet) -> PacketSet:
+    """Who sends to a range of many ports in a row, in a set of packets."""
+    ports = packets.project(Field.DESTINATION_PORT) if packets else IntervalSet()
+    wide = IntervalSet(tuple((low, high) for low, high in ports if high - low + 1 >= _PASSIVE))
+    return (packets & PacketSet(packets.space, packets.space.among(Field.DESTINATION_PORT, wide))).exists(
+        _NOT_WHO
+    )

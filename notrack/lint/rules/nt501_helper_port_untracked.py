@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from notrack.lint.conntrack_helpers import Reliance, control, has_passive_range, reliances
+from notrack.lint.conntrack_helpers import Reliance, control, reliances, without_passive_range
 from notrack.lint.finding import Fault
 from notrack.lint.flows import Leg
 from notrack.lint.rule import Example, Rule
@@ -14,8 +14,10 @@ from notrack.lint.view import View
 from notrack.netfilter.ways import Way
 from notrack.packets.fields import Field, State
 from notrack.packets.packet_set import PacketSet
+from notrack.ruleset.core import Hook
 from notrack.text.diagnostic import Related, Severity
 
+_HOOKS = {Way.LOCAL_IN: Hook.INPUT, Way.FORWARD: Hook.FORWARD}
 _SERVING = (Way.LOCAL_IN, Way.FORWARD)
 _ASKING = (*_SERVING, Way.LOCAL_OUT)
 
@@ -52,7 +54,7 @@ def _untracked(view: View, reliance: Reliance) -> tuple[Leg, PacketSet] | None:
 def _waits_for_data(view: View, way: Way, packets: PacketSet) -> bool:
     """Whether the control connection is let through, and its data only as RELATED."""
     let = view.flows.verdicts.accepted(way, packets, State.UNTRACKED)
-    return bool(let) and not has_passive_range(view, way)
+    return bool(let) and bool(without_passive_range(view, way, _HOOKS[way], let))
 
 
 def _fault(view: View, reliance: Reliance, leg: Leg, packets: PacketSet) -> Iterator[Fault]:
@@ -153,6 +155,26 @@ RULE = Rule(
                 ct state related,untracked accept
               }
             }
+            """,
+        ),
+        Example(
+            "a passive range that only a rule for everything untracked lets in",
+            """
+            *raw
+            :PREROUTING ACCEPT [0:0]
+            :OUTPUT ACCEPT [0:0]
+            -A PREROUTING -p tcp --dport 21 -j CT --notrack  ### NT501
+            -A PREROUTING -p tcp --dport 60000:60100 -j CT --notrack
+            -A OUTPUT -p tcp --sport 21 -j CT --notrack
+            -A OUTPUT -p tcp --sport 60000:60100 -j CT --notrack
+            COMMIT
+            *filter
+            :INPUT DROP [0:0]
+            -A INPUT -p icmp -j ACCEPT
+            -A INPUT -i eth4 -j ACCEPT
+            -A INPUT -s 192.0.2.31 -j ACCEPT
+            -A INPUT -m state --state ESTABLISHED,RELATED,UNTRACKED -j ACCEPT
+            COMMIT
             """,
         ),
         Example(
