@@ -10,6 +10,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from notrack.netfilter.effects import (
     NONE,
@@ -146,10 +147,8 @@ class Algebra:
             return Function(space.join(first.diagram, second.diagram), second.changing)
         parts: list[int] = []
         changing = set(second.changing)
-        for leaf in sorted(first.changing, reverse=True):
-            region = self.where(first.diagram, frozenset((leaf,)))
-            if region == EMPTY:
-                continue
+        regions = questions.regions(space, first.diagram, first.changing)
+        for leaf, region in sorted(regions.items(), reverse=True):
             after = self.after(self.outcome(leaf).effects, second)
             parts.append(space.meet(region, space.join(after.diagram, leaf)))
             changing |= after.changing | {leaf}
@@ -249,7 +248,27 @@ class Chains:
                 return Outcome(End.ON, self.base_effects(old.effects, base))
             return Outcome(end, old.effects, self.hook)
 
-        return self.algebra.ended(self._rules(chain), settled)
+        function = self.algebra.ended(self._rules(chain), settled)
+        astray = frozenset(
+            leaf for leaf in function.changing if self.strays(self.algebra.outcome(leaf).effects, base)
+        )
+        if not astray:
+            return function
+        where = self.space.meet(self.algebra.where(function.diagram, astray), self.lost)
+        drop = self.algebra.leaf(Outcome(End.DROP, hook=self.hook))
+        lost = self.space.meet(where, drop)
+        return Function(self.space.join(lost, function.diagram), function.changing)
+
+    def strays(self, effects: Effects, base: Base) -> bool:
+        """Whether a base chain of type route sends what comes from loopback where it cannot go."""
+        facing = effects.mirrored() if self.answers else effects
+        return base.kind is ChainType.ROUTE and self.hook is Hook.OUTPUT and strays(facing, self.space.family)
+
+    @cached_property
+    def lost(self) -> int:
+        """The packets that the kernel drops where they would leave: those from 127.0.0.0/8."""
+        source = Field.DESTINATION if self.answers else Field.SOURCE
+        return self.space.minus(self.space.among(source, LOOPBACK_NETWORK), self.space.free(LEAVES))
 
     def base_effects(self, effects: Effects, base: Base) -> Effects:
         """The effects behind a base chain, with what its type adds."""
@@ -341,9 +360,7 @@ class Chains:
             kept = Outcome(End.ACCEPT, self._facing(without_status(effects)))
             made.append(algebra.constant(kept, space.meet(where, already)))
         if strays(effects, space.family):
-            source = Field.DESTINATION if self.answers else Field.SOURCE
-            lost = space.minus(space.among(source, LOOPBACK_NETWORK), space.free(LEAVES))
-            made.append(algebra.constant(Outcome(End.DROP), space.meet(where, lost)))
+            made.append(algebra.constant(Outcome(End.DROP), space.meet(where, self.lost)))
         made.append(algebra.constant(Outcome(End.ACCEPT, self._facing(effects)), where))
         return made
 

@@ -133,7 +133,13 @@ class _Run:
         groups = list(accepted.items())
         if base.policy is Verdict.ACCEPT:
             groups += back.items()
-        done = [(chains.base_effects(effects, base), packets) for effects, packets in groups]
+        done = []
+        for effects, packets in groups:
+            after = chains.base_effects(effects, base)
+            if chains.strays(after, base):
+                _, left = view.split({effects: packets}, chains.lost)
+                packets = left.get(effects, EMPTY)
+            done.append((after, packets))
         return _merged([*done, *passing.items()], self.model.space)
 
 

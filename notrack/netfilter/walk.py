@@ -57,6 +57,7 @@ from notrack.ruleset.core import (
     Among,
     Base,
     Chain,
+    ChainType,
     Fact,
     Hook,
     Jump,
@@ -76,6 +77,7 @@ from notrack.ruleset.core import (
 )
 
 _LAST = (1 << 31) - 1
+NO_WAY_OUT = "no way out for what comes from loopback"
 ROUTING = "routing"
 """The name of the table that stands for what the kernel itself drops when it routes."""
 
@@ -166,16 +168,27 @@ class _Walk:
         assert base is not None
         before, self.effects = self.effects, NONE
         end = self.chain(item.table, item.chain, hook)
+        if end in (End.ON, End.RETURN):
+            self.steps.append(Step(hook, item.table, item.chain, None, f"policy {base.policy.value}"))
+            end = End.ON if base.policy is Verdict.ACCEPT else End.DROP
+        if end in (End.ON, End.ACCEPT):
+            end = self.sent_on(item, hook, base)
+        self.effects = before.then(self.effects)
+        return end
+
+    def sent_on(self, item: Mounted, hook: Hook, base: Base) -> End:
+        """What the type of a base chain adds to what its rules did."""
         made = base_effects(self.effects, base, self.host, self.family)
+        astray = base.kind is ChainType.ROUTE and hook is Hook.OUTPUT and strays(made, self.family)
+        if astray and self.values[Field.SOURCE] in LOOPBACK_NETWORK and not self.truth(LEAVES):
+            self.effects = NONE
+            self.steps.append(Step(hook, item.table, item.chain, None, NO_WAY_OUT))
+            return End.DROP
         for name, change in made.fields:
             if (name, change) not in self.effects.fields:  # the kind of a new destination
                 self.values[name] = _value(self, change)
-        self.effects = before.then(made)
-        if end in (End.ON, End.RETURN):
-            policy = base.policy
-            self.steps.append(Step(hook, item.table, item.chain, None, f"policy {policy.value}"))
-            end = End.ON if policy is Verdict.ACCEPT else End.DROP
-        return End.ON if end is End.ACCEPT else end
+        self.effects = made
+        return End.ON
 
     def passes(self, item: Mounted) -> bool:
         """Whether the packet comes to a chain that hangs on one device."""
@@ -268,7 +281,7 @@ class _Walk:
             effects = without_status(effects)
         loop = self.values[Field.SOURCE] in LOOPBACK_NETWORK
         if strays(effects, self.family) and loop and not self.truth(LEAVES):
-            return f"{text}: no way out for what comes from loopback", End.DROP
+            return f"{text}: {NO_WAY_OUT}", End.DROP
         self.add(effects)
         return text, End.ACCEPT
 

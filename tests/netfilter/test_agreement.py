@@ -274,6 +274,8 @@ def packet(draw: random.Random, family: Family, way: Way, wide: bool = False) ->
         made = replace(made, fragment=Fragment.WHOLE, packet_type=None)
     if wide and way is Way.LOCAL_OUT and draw.random() < 0.3:
         made = replace(made, out_interface="lo", destination=own)
+    if wide and family is Family.IPV4 and made.out_interface == "lo" and draw.random() < 0.3:
+        made = replace(made, source=0x7F000001)
     if way is Way.LOOPBACK and draw.random() < 0.4:
         made = replace(made, out_interface="eth0", destination=draw.choice(others))
     if made.has_ports:

@@ -108,9 +108,9 @@ class Oracle:
         self.host = host
         self.legacy = legacy
         self.kernel = {
-            (one.family, one.proto, tuple_): (one.original, one.reply)
+            (one.family, one.proto, zone, tuple_): (one.original, one.reply)
             for one in connections
-            for tuple_ in (one.original, one.reply)
+            for zone, tuple_ in zip(one.zones, (one.original, one.reply), strict=True)
         }
         self.flows = Flows()
         self.unsure: set[int] = set()  # numbers of probes whose flow is not judged
@@ -177,7 +177,8 @@ class Oracle:
 
     def _collides(self, flow: Flow) -> bool:
         """Whether another flow has one of its tuples: one that is known, or one of a packet not judged."""
-        theirs = [self.kernel.get((flow.family, flow.proto, one)) for one in (flow.original, flow.reply)]
+        places = zip(flow.zones, (flow.original, flow.reply), strict=True)
+        theirs = [self.kernel.get((flow.family, flow.proto, *place)) for place in places]
         strangers = [one for one in theirs if one not in (None, (flow.original, flow.reply))]
         return bool(strangers) or self.flows.collides(flow) or flow.original == flow.reply
 
@@ -200,7 +201,7 @@ class Oracle:
         inner = replace(probe, proto=about[1], icmp=about[2], sport=about[0][2], dport=about[0][3])
         found = self.flows.find(inner, answer_of(about[0], inner), zone, about[1])
         if found is None:
-            if (probe.family, about[1], answer_of(about[0], inner)) in self.kernel:
+            if any((probe.family, about[1], at, answer_of(about[0], inner)) in self.kernel for at in zone):
                 return Expectation("unsure", "an error about a flow of a packet not judged")
             trace = self._walked(probe, self.rulesets[probe.family], state=State.INVALID)
             return self._said(trace, probe)
@@ -234,7 +235,8 @@ class Oracle:
                 problem = raised
                 continue
             target = _text(trace.values[Field.DESTINATION], probe.family)
-            if guess or trace.ended_by_routing or _fits(target, trace.way, out):
+            ended = trace.ended_by_routing or trace.hook is Hook.OUTPUT
+            if guess or ended or _fits(target, trace.way, out):
                 return trace
         raise problem or Undetermined("no way fits")
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from notrack.netfilter.chains import End
+from notrack.netfilter.effects import TRACKED_ANEW, Track
 from notrack.netfilter.host import Host
 from notrack.netfilter.model import Model
 from notrack.netfilter.tracking import first_state
@@ -15,7 +16,9 @@ from notrack.packets.fields import Fragment, State
 from notrack.packets.packet import Packet
 from notrack.packets.witness import leaf
 from tests.kernel.differential.expected import FAMILY, HOST, as_packet, lowered, ways
+from tests.kernel.differential.probes import Probe
 from tests.kernel.differential.sessions import session
+from tests.kernel.differential.shape import Loadable
 
 
 @dataclass(slots=True)
@@ -51,6 +54,19 @@ def compare(seed: int, packets: int) -> Twins:
     return result
 
 
+def of_case(case: Loadable, backend: str, probes: Sequence[Probe]) -> list[str]:
+    """Where trace and sets differ about first packets under one ruleset."""
+    cores = lowered(case, backend)
+    models = {family: Model(cores[family], FAMILY[family], HOST) for family in case.families()}
+    return [
+        f"{made} ({way.value}): {said}"
+        for probe in probes
+        if probe.after is None
+        for way, made in _asked(as_packet(probe), ways(probe))
+        if (said := _difference(models[probe.family], made, way, HOST))
+    ]
+
+
 def _asked(packet: Packet, known: Iterator[tuple[Way, str | None]]) -> Iterator[tuple[Way, Packet]]:
     """The packet on its likeliest way, as the first of its flow and as one of a known flow."""
     way, out = next(known)
@@ -75,14 +91,18 @@ def _difference(model: Model, made: Packet, way: Way, host: Host) -> str | None:
         inside = leaf(space, model.passage(way).domain, made)
         return "the trace does not tell its way, and it is among the packets of it" if inside == 1 else None
     passage = model.passage(trace.way)
-    seen = replace(made, state=trace.state)
+    late = trace.effects.track is Track.TEMPLATE or TRACKED_ANEW in dict(trace.assumed)
+    seen = replace(made, state=made.state if late else trace.state)
     facts = dict(trace.assumed)
+    if trace.ended_by_routing:
+        inside = leaf(space, passage.domain, seen, facts) == 1
+        return "it is among the packets of a way that it does not go" if inside else ""
     outcome = passage.outcome(seen, facts)
     verdict = "accept" if outcome.end is End.ON else outcome.end.value
     if (verdict, outcome.hook) != (trace.verdict, trace.hook):
         return f"the trace says {trace.verdict} at {trace.hook}, the sets {verdict} at {outcome.hook}"
     if outcome.effects != trace.effects:
         return f"the trace does {trace.effects}, the sets {outcome.effects}"
-    if passage.untracked().has(seen, facts) != (trace.state is State.UNTRACKED):
+    if passage.untracked().has(seen, facts) != (seen.state is State.UNTRACKED):
         return "they differ about tracking"
     return ""
