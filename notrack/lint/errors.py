@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from notrack.lint.bounds import bound
+from notrack.lint.bounds import asks, bound, rules_of
 from notrack.lint.exposure import EPHEMERAL, ordinary
 from notrack.lint.flows import Leg
 from notrack.lint.halves import ordinary as usual
@@ -21,12 +21,13 @@ from notrack.packets.fields import ICMP_PROTOCOL, PORT_PROTOCOLS, AddressType, F
 from notrack.packets.intervals import IntervalSet
 from notrack.packets.packet import Packet
 from notrack.packets.packet_set import PacketSet
-from notrack.ruleset.core import Hook
+from notrack.ruleset.core import Hook, Rule, Verdict
 
 TOO_BIG = {Family.IPV4: (3, 4), Family.IPV6: (2, 0)}
 """Type and code of the error that path-MTU discovery lives on: fragmentation needed, packet too big."""
 NAMES = {Family.IPV4: "fragmentation-needed", Family.IPV6: "packet-too-big"}
 _SMALL = IntervalSet.of((port, port) for port in (67, 68, 123, 546, 547))
+_RANGE = 1000  # so many ports in a rule are those that connections start from
 _STREAMS = IntervalSet.of(((6, 6), (132, 132)))
 _ENDS = frozenset(
     (Field.IN, Field.OUT, Field.SOURCE, Field.DESTINATION, Field.SOURCE_TYPE, Field.DESTINATION_TYPE)
@@ -66,9 +67,9 @@ def _flows(view: View) -> Iterator[tuple[Way, PacketSet, tuple[Leg, ...]]]:
         yield from _stateless(view)
         return
     verdicts, space = view.flows.verdicts, view.model.space
-    for way, asks, legs in _groups(view):
+    for way, side, legs in _groups(view):
         taken = PacketSet(space, space.first([leg.on(way).diagram for leg in legs]))
-        packets = _large(view, way, view.flows.paired(taken, way), asks) if taken else taken
+        packets = _large(view, way, view.flows.paired(taken, way), side) if taken else taken
         packets = usual(packets) if packets else packets
         packets = verdicts.accepted(way, packets, State.UNTRACKED) if packets else packets
         if packets:
@@ -100,10 +101,20 @@ def _stateless(view: View) -> Iterator[tuple[Way, PacketSet, tuple[Leg, ...]]]:
 
 
 def _lets_answers_in(view: View) -> bool:
-    """Whether the rules are made to work without states: answers to own connections come in by port."""
-    space = view.model.space
-    answers = space.cube(_segment(16) | {Field.DESTINATION_PORT: EPHEMERAL})
-    return bool(view.passage(Way.LOCAL_IN).accepted(PacketSet(space, answers)))
+    """Whether the rules are made to work without states: answers to own connections come in by their ports or
+    flags."""
+    return any(
+        rule.actions[-1:] == (Verdict.ACCEPT,)
+        and (asks(rule.guard, Field.SOURCE_PORT, Field.FLAGS) or _is_for_answers(rule, view.family))
+        for rule in rules_of(view.ruleset, view.family)
+    )
+
+
+def _is_for_answers(rule: Rule, family: Family) -> bool:
+    """Whether a rule names a range of ports that connections start from."""
+    named = asks(rule.guard, Field.DESTINATION_PORT)
+    ports = bound(rule.guard, Field.DESTINATION_PORT, family) & EPHEMERAL
+    return named and ports.size() >= _RANGE
 
 
 def _segment(flags: int) -> dict[Field, IntervalSet]:
