@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from notrack.packets.address import Family
 from notrack.ruleset import core
-from notrack.ruleset.ipset.tree import Collection
+from notrack.ruleset.ipset.tree import Collection, Set
 from notrack.ruleset.ipset.tree import in_force as ipsets_in_force
 from notrack.ruleset.nft import tree as nft
 from notrack.ruleset.recognition import Format, families, recognised
 from notrack.ruleset.xtables import tree as xtables
+from notrack.ruleset.xtables.backend import Backend
 from notrack.text.diagnostic import Diagnostic, Severity
 from notrack.text.source import Source
 
@@ -155,22 +156,14 @@ def _ipset(source: Source) -> Document:
 
 
 def in_force(documents: Sequence[Document]) -> tuple[core.Ruleset, tuple[Diagnostic, ...]]:
-    """What documents, loaded one after another, put in force."""
-    from notrack.ruleset.xtables.lower import lower
+    """What documents, loaded one after another, put in force.
 
-    made = core.Ruleset()
-    told: tuple[Diagnostic, ...] = ()
+    What the two kinds of iptables hold stands beside each other in the kernel. A listing of nft repeats what
+    iptables-nft made: where its saved form is there too, those tables are read from that alone.
+    """
     lines = (line for found in documents if isinstance(found.tree, Collection) for line in found.tree.lines)
     sets = ipsets_in_force(lines)
-    for family in Family:
-        trees = [
-            found.tree
-            for found in documents
-            if isinstance(found.tree, xtables.Ruleset) and family in found.families
-        ]
-        if trees:
-            ruleset, diagnostics = lower(trees, family, sets=sets)
-            made, told = made + ruleset, told + diagnostics
+    parts = [_lowered(trees, family, sets) for family in Family for trees in _beside(documents, family)]
     commands = [
         command
         for found in documents
@@ -179,13 +172,46 @@ def in_force(documents: Sequence[Document]) -> tuple[core.Ruleset, tuple[Diagnos
     ]
     if commands:
         from notrack.ruleset.nft.lower import lowered
+        from notrack.ruleset.nft.repeated import without_repeated
 
-        ruleset, diagnostics = lowered(nft.Ruleset(tuple(commands)))
-        made, told = made + ruleset, told + diagnostics
+        saved = frozenset(_saved_tables(documents))
+        kept, repeated = without_repeated(tuple(commands), saved)
+        ruleset, diagnostics = lowered(nft.Ruleset(kept))
+        parts.append((ruleset, (*repeated, *diagnostics)))
     for found in documents:
         if found.format is Format.SHELL and found.tree is not None:
             from notrack.ruleset.shell.rulesets import lowered as shell_lowered
 
-            ruleset, diagnostics = shell_lowered(found.tree, sets)  # type: ignore[arg-type]
-            made, told = made + ruleset, told + diagnostics
-    return made, tuple(dict.fromkeys(told))
+            parts.append(shell_lowered(found.tree, sets))  # type: ignore[arg-type]
+    tables = tuple(table for ruleset, _ in parts for table in ruleset.tables)
+    return core.Ruleset(tables), tuple(dict.fromkeys(one for _, told in parts for one in told))
+
+
+def _lowered(
+    trees: Sequence[xtables.Ruleset], family: Family, sets: Mapping[str, Set]
+) -> tuple[core.Ruleset, tuple[Diagnostic, ...]]:
+    from notrack.ruleset.xtables.lower import lower
+
+    return lower(trees, family, sets=sets)
+
+
+def _beside(documents: Sequence[Document], family: Family) -> tuple[list[xtables.Ruleset], ...]:
+    """The restore texts of a family, those of each iptables by themselves where both are told of."""
+    trees = [
+        found.tree
+        for found in documents
+        if isinstance(found.tree, xtables.Ruleset) and family in found.families
+    ]
+    if {Backend.LEGACY, Backend.NFT} <= {tree.backend for tree in trees}:
+        legacy = [tree for tree in trees if tree.backend is Backend.LEGACY]
+        return legacy, [tree for tree in trees if tree.backend is not Backend.LEGACY]
+    return (trees,) if trees else ()
+
+
+def _saved_tables(documents: Sequence[Document]) -> Iterator[tuple[Family, str]]:
+    """The tables that iptables-nft may have made, of the restore texts."""
+    for found in documents:
+        if isinstance(found.tree, xtables.Ruleset) and found.tree.backend is not Backend.LEGACY:
+            for table in found.tree.tables:
+                for family in (table.family,) if table.family else found.families:
+                    yield family, table.name
