@@ -35,6 +35,7 @@ class Lack(enum.Enum):
 
     STATES = "its rule matches not both INVALID and UNTRACKED packets"
     UNTRACKED = "no rule takes the SYNs out of tracking"
+    WIDE = "more than the SYNs is taken out of tracking"
     LOOSE = "connection tracking takes up connections in the middle"
     SYN = "the SYNs do not come to it"
     HANDSHAKE = "the ACKs of the handshake do not come to it"
@@ -93,7 +94,17 @@ class _Proxy:
         if self.view.host.tcp_loose:
             yield Incomplete(self.entry, Lack.LOOSE, self.span)
         for way in untracked:
-            yield from self._passing(way)
+            wide = list(self._wide(way))
+            yield from wide or self._passing(way)
+
+    def _wide(self, way: Way) -> Iterator[Incomplete]:
+        """The rule that untracks the rest of the connection too."""
+        packets = self.view.passage(way).untracked_by_rule(self._packets(_ACK))
+        for leg in self.view.flows.legs if packets else ():
+            both = packets.exists((Field.STATE,)) & leg.on(way)
+            if both and leg.span is not None:
+                yield Incomplete(self.entry, Lack.WIDE, leg.span, both.witness())
+                return
 
     def _passing(self, way: Way) -> Iterator[Incomplete]:
         """What does not come to the proxy, or not from it."""

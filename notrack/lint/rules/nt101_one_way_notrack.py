@@ -89,9 +89,9 @@ RULE = Rule(
     """,
     limits="""
         Where the host's own addresses are not known, a rule that untracks the answers of any of them counts
-        as the mirror. Rules that could be for forwarded traffic, and are complete for that, are passed over.
-        So are requests that no rule would let in in any state, a SYN that SYNPROXY answers, traffic to
-        groups of hosts, and what nothing ever answers (syslog, SNMP traps, flow records, statsd).
+        as the mirror. Rules that could be for forwarded traffic, and are complete for that, are passed
+        over. So are requests that no rule would let in in any state, a SYN that SYNPROXY answers, traffic
+        to groups of hosts, and what nothing ever answers (syslog, SNMP traps, flow records, statsd).
     """,
     mending="""
         The mirrored rule is added where no rule is there for the answers at all; this is safe. Where one is

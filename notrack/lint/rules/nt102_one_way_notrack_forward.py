@@ -78,9 +78,9 @@ RULE = Rule(
         rule in FORWARD stops them.
     """,
     limits="""
-        Whether a rule is meant for forwarded traffic is taken from the host's facts, or else from its rules:
-        FORWARD tells packets apart and lets these through, and INPUT does not. An answer may come in by any
-        interface. What FORWARD would let through in no state is left out.
+        Whether a rule is meant for forwarded traffic is taken from the host's facts, or else from its
+        rules: FORWARD tells packets apart and lets these through, and INPUT does not. An answer may come in
+        by any interface. What FORWARD would let through in no state is left out.
     """,
     mending="The mirrored rule is added to PREROUTING; this is safe.",
     yields_to=("NT401", "NT601", "NT602", "NT603", "NT610"),

@@ -19,6 +19,10 @@ _SAID = {
         "no rule takes these SYNs out of tracking, so none comes to SYNPROXY as UNTRACKED",
         "in raw: `-A PREROUTING -p tcp --syn --dport PORT -j CT --notrack`, for SYNs alone",
     ),
+    Lack.WIDE: (
+        "more than the SYNs is untracked here: SYNPROXY gets every later ACK too, and drops it",
+        "untrack SYNs alone: `-p tcp --syn`",
+    ),
     Lack.LOOSE: (
         "nf_conntrack_tcp_loose is 1: the ACK that should come to SYNPROXY is taken for a NEW connection",
         "set net.netfilter.nf_conntrack_tcp_loose=0",
@@ -104,6 +108,20 @@ RULE = Rule(
             -A INPUT -p tcp --dport 80 -m conntrack --ctstate UNTRACKED -j SYNPROXY --mss 1460  ### NT506
             -A INPUT -p tcp --dport 443 -m conntrack --ctstate INVALID,UNTRACKED -j SYNPROXY  ### NT506
             -A FORWARD -p tcp --dport 8080 -m conntrack --ctstate INVALID,UNTRACKED -j SYNPROXY --mss 1460
+            COMMIT
+            """,
+        ),
+        Example(
+            "the whole connection is untracked",
+            """
+            *raw
+            :PREROUTING ACCEPT [0:0]
+            -A PREROUTING -p tcp --dport 80 -j CT --notrack  ### NT506
+            COMMIT
+            *filter
+            :INPUT ACCEPT [0:0]
+            -A INPUT -p tcp --dport 80 -m conntrack --ctstate INVALID,UNTRACKED -j SYNPROXY --mss 1460
+            -A INPUT -m conntrack --ctstate INVALID -j DROP
             COMMIT
             """,
         ),
