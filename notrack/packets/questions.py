@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Callable, Collection, Mapping
 
-from notrack.packets.diagram import EMPTY, Diagrams
+from notrack.packets.diagram import EMPTY, FULL, Diagrams
 from notrack.packets.intervals import Interval, IntervalSet
 
 
@@ -114,6 +114,26 @@ def shifted(store: Diagrams, diagram: int, level: int, by: int, low: int, high: 
 def outcomes(store: Diagrams, diagram: int, change: Callable[[int], int]) -> int:
     """The diagram with every leaf but 0 replaced by `change(leaf)`; with 0 and 1 the result is a set."""
     return relabelled(store, diagram, lambda leaf: EMPTY if leaf == EMPTY else change(leaf))
+
+
+def regions(store: Diagrams, diagram: int, chosen: Collection[int]) -> dict[int, int]:
+    """For each of some leaves the set that leads to it, those with none left out; in one walk for all."""
+    done: dict[int, dict[int, int]] = {}
+
+    def walk(at: int) -> dict[int, int]:
+        if at < 2:
+            return {at: FULL} if at in chosen else {}
+        if at not in done:
+            level, cuts, kids = store.nodes[at]
+            parts = {kid: walk(kid) for kid in dict.fromkeys(kids)}
+            found = dict.fromkeys(leaf for part in parts.values() for leaf in part)
+            done[at] = {
+                leaf: _node(store, level, cuts, [parts[kid].get(leaf, EMPTY) for kid in kids])
+                for leaf in found
+            }
+        return done[at]
+
+    return walk(diagram)
 
 
 def relabelled(store: Diagrams, diagram: int, change: Callable[[int], int]) -> int:

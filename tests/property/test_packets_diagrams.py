@@ -122,6 +122,20 @@ def test_minus_and_outcomes_work_on_partial_functions(
         assert (made.follow(ones, point) == FULL) == (expected == 1 and not truth(hole, point))
 
 
+@given(st.lists(FORMULAS, min_size=1, max_size=4))
+def test_regions_are_where_each_outcome_is(guards: list[Formula]) -> None:
+    made = store()
+    leaves = [made.outcome(number) for number in range(len(guards))]
+    parts = [made.meet(build(made, guard), leaf) for guard, leaf in zip(guards, leaves, strict=True)]
+    function = made.first(parts)
+    found = questions.regions(made, function, leaves[1:])
+    for leaf in leaves[1:]:
+        where = questions.outcomes(made, function, lambda at, leaf=leaf: int(at == leaf))
+        assert found.get(leaf, EMPTY) == where
+        assert (leaf in found) == (where != EMPTY)
+    assert leaves[0] not in found
+
+
 @given(FORMULAS, st.sets(st.integers(0, len(TOPS) - 1)))
 def test_quantifiers_projection_and_counts(formula: Formula, levels: set[int]) -> None:
     made = store()
