@@ -97,7 +97,7 @@ RULE = Rule(
         The mirrored rule is added where no rule is there for the answers at all; this is safe. Where one is
         there but names something else, what was meant is for the operator to say.
     """,
-    yields_to=("NT401", "NT601", "NT602", "NT603", "NT610"),
+    yields_to=("NT401", "NT506", "NT601", "NT602", "NT603", "NT610"),
     check=check,
     bad=(
         Example(

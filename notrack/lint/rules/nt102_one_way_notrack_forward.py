@@ -83,7 +83,7 @@ RULE = Rule(
         by any interface. What FORWARD would let through in no state is left out.
     """,
     mending="The mirrored rule is added to PREROUTING; this is safe.",
-    yields_to=("NT401", "NT601", "NT602", "NT603", "NT610"),
+    yields_to=("NT401", "NT506", "NT601", "NT602", "NT603", "NT610"),
     check=check,
     bad=(
         Example(
