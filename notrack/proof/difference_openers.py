@@ -21,7 +21,7 @@ from notrack.proof.difference_roles import UNMOVED, Role, Status
 from notrack.proof.difference_sides import BACK
 from notrack.proof.difference_slices import Slices
 
-_MOST = 32  # translations that are told apart, of each kind
+_MOST = 64  # translations of sources that are told apart
 # What two packets of one flow need not share. The state is none of a packet here.
 _OF_ONE_PACKET = (
     Field.FLAGS, Field.FRAGMENT, Field.ICMP_CODE, Field.MAC, Field.PACKET_TYPE, Field.LENGTH, Field.TTL,
@@ -29,6 +29,7 @@ _OF_ONE_PACKET = (
 )  # fmt: skip
 _TARGET = (Field.DESTINATION, Field.DESTINATION_PORT)
 Pair = tuple[Fate, Fate, int]
+Sources = tuple[tuple[Field, IntervalSet | None], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,14 +39,10 @@ class Opened:
     `wire`: those packets as they come in. All are sets without what packets of one flow need not share.
     """
 
-    translation: Translation | None
+    sources: Sources
+    status: Status
     packets: int
     wire: int
-
-    @property
-    def status(self) -> Status:
-        moved = self.translation
-        return (moved.of_source, moved.of_destination) if moved is not None else UNMOVED
 
 
 class Openers:
@@ -65,10 +62,10 @@ class Openers:
 
     def _answers(self, view: Way) -> Iterator[Pair]:
         for one in self.opened(BACK[view]):
-            if one.translation is None or not one.translation.of_source:
+            if not one.status[0]:
                 found = self.slices.pairs(Role.ANSWER, view, one.status)
             else:
-                wire = wire_effects(one.translation)
+                wire = wire_effects(one.sources)
                 functions = self.slices.answers_on_wire(view, wire, one.status)
                 found = [pair for pair in self.slices.apart(*functions) if not _elsewhere(pair)]
             for old, new, packets in found:
@@ -80,7 +77,7 @@ class Openers:
             for old, new, packets in self.slices.pairs(Role.LATER, view, one.status):
                 inside = self.space.meet(packets, one.packets)
                 yield old, new, inside if one.status[0] else self._answered(inside, view, one.status)
-        yield from self._before_translation([one for one in opened if one.translation is not None], view)
+        yield from self._before_translation([one for one in opened if one.status != UNMOVED], view)
 
     def _before_translation(self, moved: list[Opened], view: Way) -> Iterator[Pair]:
         """Later packets of translated flows that one ruleset alone untracks, as they come in."""
@@ -99,34 +96,37 @@ class Openers:
         return self._opened[view]
 
     def _found(self, view: Way) -> Iterator[Opened]:
+        """One item for each translation of sources: what answers look like rests on no more than that."""
         slices, space = self.slices, self.space
         (before, after), *_ = slices.fates(Role.OPENING, view)
-        known = [slices.passing(function) for function in (before, after)]
-        shared = [moved for moved in known[0] if moved in known[1]]
-        if sum(moved is not None and moved.of_source for moved in shared) > _MOST:
+        regions = [slices.passing_regions(function) for function in (before, after)]
+        shared = [moved for moved in regions[0] if moved in regions[1]]
+        groups: dict[tuple[Sources, Status], list[tuple[int, int]]] = {}
+        for moved in shared:
+            packets = space.meet(regions[0][moved], regions[1][moved])
+            if packets != EMPTY:
+                key = sources(moved), status_of(moved)
+                groups.setdefault(key, []).append(self._opening(moved, packets))
+        if len(groups) > _MOST:
             raise TooHard(f"more than {_MOST} source translations")
-        for moved in shared[:_MOST]:
-            ways = [slices.where(function, known[i][moved]) for i, function in enumerate((before, after))]
-            yield self._opening(moved, space.meet(*ways))
-        rest = shared[_MOST:]
-        if rest:  # told by their targets alone: more flows than there are
-            everything = [slices.passing_all(function) for function in (before, after)]
-            for moved in rest:
-                yield self._opening(moved, space.meet(*everything))
+        for (source, status), found in groups.items():
+            flows = space.first([image for image, _ in found])
+            yield Opened(source, status, flows, space.first([wire for _, wire in found]))
 
-    def _opening(self, moved: Translation | None, packets: int) -> Opened:
+    def _opening(self, moved: Translation | None, packets: int) -> tuple[int, int]:
+        """Flows of one translation, as they are behind that of their destination, and as they come in."""
         space = self.space
-        wire = flow(self.space, packets)
+        wire = flow(space, packets)
         answered = answerable(space)
         if moved is None or not moved.of_destination:
             wire = space.meet(wire, answered)
-            return Opened(moved, wire, wire)
+            return wire, wire
         image = space.exists(wire, (*_TARGET, Field.DESTINATION_TYPE))
         for field in _TARGET:
             values = moved.get(field)
             if values is not None:
                 image = space.meet(space.among(field, values), image)
-        return Opened(moved, space.meet(image, answered), wire)
+        return space.meet(image, answered), wire
 
     def _answering(self, packets: int, flows: int, view: Way) -> int:
         """The packets that answer packets of some flows."""
@@ -176,13 +176,22 @@ def _elsewhere(pair: Pair) -> bool:
     return pair[0].elsewhere or pair[1].elsewhere
 
 
-def wire_effects(moved: Translation) -> Effects:
+def sources(moved: Translation | None) -> Sources:
+    """What a translation makes of sources."""
+    fields = (Field.SOURCE, Field.SOURCE_PORT)
+    return tuple(item for item in moved.changes if item[0] in fields) if moved is not None else ()
+
+
+def status_of(moved: Translation | None) -> Status:
+    return (moved.of_source, moved.of_destination) if moved is not None else UNMOVED
+
+
+def wire_effects(changes: Sources) -> Effects:
     """How answers to source-translated packets look before they are translated back."""
-    fields: list[tuple[Field, Value]] = []
-    for field, end in ((Field.SOURCE, Field.DESTINATION), (Field.SOURCE_PORT, Field.DESTINATION_PORT)):
-        if any(changed is field for changed, _ in moved.changes):
-            fields.append((end, _value(f"{end.value} on the wire", moved.get(field))))
-    fields.append((Field.DESTINATION_TYPE, AddressType.LOCAL))
+    fields: list[tuple[Field, Value]] = [(Field.DESTINATION_TYPE, AddressType.LOCAL)]
+    for field, values in changes:
+        end = Field.DESTINATION if field is Field.SOURCE else Field.DESTINATION_PORT
+        fields.append((end, _value(f"{end.value} on the wire", values)))
     order = {field: i for i, field in enumerate(Field)}
     return Effects(fields=tuple(sorted(fields, key=lambda item: order[item[0]])))
 

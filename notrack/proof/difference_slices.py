@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import partial
 
 from notrack.netfilter.effects import Effects
 from notrack.netfilter.ways import Way
@@ -82,11 +81,11 @@ class Slices:
             return
         leaves = questions.leaves(space, both)
         named = {leaf: value for value, leaf in space.outcomes.items() if leaf in leaves}
-        for leaf in sorted(leaves, reverse=True):
+        for leaf, where in sorted(questions.regions(space, both, leaves).items(), reverse=True):
             value = named[leaf]
             assert isinstance(value, tuple)
             old, new = (self.labels.known[part] for part in value)
-            yield old, new, questions.outcomes(space, both, partial(_is, leaf))
+            yield old, new, where
 
     def domain(self, role: Role, view: Way) -> int:
         """All packets that play a role on a way, to such ends as those whose fates are compared."""
@@ -118,6 +117,16 @@ class Slices:
                 found.setdefault(fate.translation, set()).add(leaf)
         return {moved: frozenset(leaves) for moved, leaves in found.items()}
 
+    def passing_regions(self, function: int) -> dict[Translation | None, int]:
+        """The packets that pass, by how they are translated."""
+        leaves = self.passing(function)
+        chosen = frozenset[int]().union(*leaves.values())
+        found = questions.regions(self.space, function, chosen)
+        return {
+            moved: self.space.first([found[leaf] for leaf in sorted(several)])
+            for moved, several in leaves.items()
+        }
+
     def passing_all(self, function: int) -> int:
         """The packets that pass, whatever is translated."""
         leaves = self.passing(function).values()
@@ -129,10 +138,6 @@ class Slices:
 
 
 _KINDS = (Field.SOURCE_TYPE, Field.DESTINATION_TYPE, Field.FRAGMENT)
-
-
-def _is(wanted: int, leaf: int) -> int:
-    return int(leaf == wanted)
 
 
 def _every(leaf: int) -> int:

@@ -8,6 +8,7 @@ from notrack.netfilter.ways import Way
 from notrack.packets.address import Family, prefix_text, prefixes
 from notrack.packets.fields import (
     NO_ICMP_TYPE,
+    NO_MAC,
     PORT_PROTOCOLS,
     AddressType,
     Field,
@@ -180,7 +181,8 @@ def _rest(box: Box) -> list[str]:
 
 
 def _macs(values: IntervalSet) -> str:
-    return _listed([mac_text(low) for low, high in values if low == high], "several addresses")
+    known = [mac_text(low) for low, high in values if low == high and low != NO_MAC]
+    return _listed(known, "several addresses") if known else "none"
 
 
 _SHOWN_FLAGS = ((2, "syn"), (16, "ack"), (1, "fin"), (4, "rst"))
