@@ -16,9 +16,10 @@ from notrack.lint.exposure import (
     opening,
     ordinary,
     ports,
-    public,
     strangers,
+    to_anyone,
 )
+from notrack.lint.relevance import relevant
 from notrack.lint.view import Untracking, View
 from notrack.netfilter.effects import Track
 from notrack.netfilter.visits import Visit, survivors, visits
@@ -63,14 +64,12 @@ def amplifiers(view: View) -> Iterator[Amplifier]:
         taken = [one for one in view.untrackings if one.way is way]
         if not taken or not _filters(view, hook):
             continue
-        asked = _questions(view) & strangers(view)
+        asked = _questions(view, [one.visit.rule for one in taken]) & strangers(view)
         parts = {id(one): ordinary(one.packets & asked) for one in taken}
         every = _union(view, list(parts.values()))
         let = _let_in(view, way, every)
         open_ = ordinary(let)
-        accepting = (
-            [visit for visit in visits(view.model, way, open_) if _may_accept(visit, hook)] if open_ else []
-        )
+        accepting = _accepting(view, way, hook, open_)
         for one in taken:
             yield from _opened(view, way, one, parts[id(one)] & open_, accepting, assumed(let))
 
@@ -114,24 +113,19 @@ def _open_ports(way: Way, packets: PacketSet) -> IntervalSet:
         for port, _ in ports(packets, Field.DESTINATION_PORT, protocol) & every:
             one = at_ports(packets, protocol, IntervalSet.single(port))
             wide = ports(one, Field.SOURCE_PORT, protocol).size() > _MANY
-            if wide and from_anyone(one) and (way is Way.LOCAL_IN or not _to_anyone(one)):
+            if wide and from_anyone(one) and (way is Way.LOCAL_IN or not to_anyone(one)):
                 found = found | IntervalSet.single(port)
     return found
 
 
-def _to_anyone(packets: PacketSet) -> bool:
-    every = public(packets.space.family)
-    return 2 * (packets.project(Field.DESTINATION) & every).size() > every.size()
-
-
-def _questions(view: View) -> PacketSet:
-    asked = opening(view)
+def _questions(view: View, closer: list[Rule]) -> PacketSet:
+    asked = opening(view, closer)
     return at_ports(asked, UDP, _PORTS[UDP]) | at_ports(asked, TCP, _PORTS[TCP])
 
 
 def _let_in(view: View, way: Way, packets: PacketSet) -> PacketSet:
     """The untracked packets of a set that come to the end of their way."""
-    alive = survivors(view.model, way, packets).items() if packets else ()
+    alive = survivors(relevant(view, view.ruleset, packets), way, packets).items() if packets else ()
     return _union(view, [one for effects, one in alive if effects.track is Track.UNTRACKED])
 
 
@@ -140,8 +134,12 @@ def _union(view: View, parts: list[PacketSet]) -> PacketSet:
     return PacketSet(space, space.first([part.diagram for part in parts]))
 
 
-def _may_accept(visit: Visit, hook: Hook) -> bool:
-    return visit.hook is hook and accepts(visit.rule)
+def _accepting(view: View, way: Way, hook: Hook, packets: PacketSet) -> list[Visit]:
+    """The rules that accept some of the packets."""
+    if not packets:
+        return []
+    every = visits(relevant(view, view.ruleset, packets), way, packets)
+    return [visit for visit in every if visit.hook is hook and accepts(visit.rule)]
 
 
 def _filters(view: View, hook: Hook) -> bool:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from notrack.lint.bounds import bound, rules_of
+from notrack.lint.relevance import relevant
+from notrack.lint.sample import crowd, named
 from notrack.lint.view import View
 from notrack.netfilter.model import Model
 from notrack.netfilter.visits import Visit, survivors, visits
 from notrack.netfilter.ways import Way
 from notrack.packets import questions
-from notrack.packets.address import AddressSet, Family
 from notrack.packets.fields import (
     NO_INTERFACE,
     PORT_PROTOCOLS,
@@ -39,17 +39,16 @@ REGISTERED = IntervalSet(((1024, 65535),))
 """Every port that needs no privilege: resolvers choose theirs among all of these."""
 _STARTING = IntervalSet(((32768, 60999),))
 _BITS = TCP_FLAGS["fin"] | TCP_FLAGS["syn"] | TCP_FLAGS["rst"] | TCP_FLAGS["ack"]
-_SPECIAL = ("0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12",
-            "192.168.0.0/16", "224.0.0.0/3")  # fmt: skip
 _INNER = ("lo", "docker", "br-", "veth", "cali", "virbr", "vnet", "lxc", "cni", "flannel", "kube", "cilium",
           "nodelocal", "dummy", "tap", "tun", "wg")  # fmt: skip
 
 
-def opening(view: View) -> PacketSet:
+def opening(view: View, closer: Sequence[Rule] = ()) -> PacketSet:
     """Packets that begin something at a port: a bare SYN, or any packet of another protocol with ports.
 
     A listening TCP socket takes only a SYN without ACK, RST and FIN. Where tracking is on they are NEW. They
-    bear no mark yet. What goes to a group is left out.
+    bear no mark yet. What goes to a group is left out. In large rulesets the packets have addresses of a
+    sample, those that `closer` rules name among them.
     """
     space = view.model.space
     whole = {
@@ -57,6 +56,7 @@ def opening(view: View) -> PacketSet:
         Field.DESTINATION_TYPE: IntervalSet(((AddressType.UNICAST, AddressType.LOCAL),)),
         Field.MARK: IntervalSet.single(0),
         Field.CT_MARK: IntervalSet.single(0),
+        **sampled(view, closer),
     }
     if view.model.tracks:
         whole[Field.STATE] = IntervalSet.single(State.NEW)
@@ -65,17 +65,27 @@ def opening(view: View) -> PacketSet:
     return PacketSet(space, space.join(space.cube(whole | syn), space.cube(whole | others)))
 
 
-def public(family: Family) -> IntervalSet:
-    """The addresses of the Internet, from which a stranger may come."""
-    if family is Family.IPV6:
-        return IntervalSet(((0x2000 << 112, (0x4000 << 112) - 1),))
-    return family.whole - AddressSet.of(map(ipaddress.ip_network, _SPECIAL)).v4
-
-
 def from_anyone(packets: PacketSet) -> bool:
-    """Whether the packets come from (nearly) everywhere: from more than half of all public addresses."""
-    every = public(packets.space.family)
-    return 2 * (packets.project(Field.SOURCE) & every).size() > every.size()
+    """Whether the packets come from (nearly) everywhere: from more than half of the Internet."""
+    return _everywhere(packets, Field.SOURCE)
+
+
+def to_anyone(packets: PacketSet) -> bool:
+    """Whether they go (nearly) everywhere."""
+    return _everywhere(packets, Field.DESTINATION)
+
+
+def _everywhere(packets: PacketSet, field: Field) -> bool:
+    every = crowd(packets.space.family)
+    return 2 * (packets.project(field) & every).size() > every.size()
+
+
+def sampled(view: View, closer: Sequence[Rule] = ()) -> dict[Field, IntervalSet]:
+    """Of large rulesets: the addresses that stand for all others."""
+    if view.sample is None:
+        return {}
+    several = view.sample | named(closer, view.family)
+    return {Field.SOURCE: several, Field.DESTINATION: several}
 
 
 def ports(packets: PacketSet, field: Field, protocol: int) -> IntervalSet:
@@ -144,17 +154,18 @@ def opened(view: View, way: Way, packets: PacketSet, rules: Sequence[Rule]) -> I
     the same both are given.
     """
     made: dict[int, Rule] = {}
-    quiet = Model(_silenced(view.ruleset, rules, made), view.family, view.host, space=view.model.space)
+    silent = _silenced(view.ruleset, rules, made)
     found = [
         (visit, visit.matching())
-        for visit in visits(quiet, way, packets)
+        for visit in visits(relevant(view, silent, packets), way, packets)
         if id(visit.rule) in made and visit.hook in FILTERING
     ]
     space = view.model.space
     reached = PacketSet(space, space.first([matched.diagram for _, matched in found]))
     if not reached:
         return
-    through = passing(view.model, way, reached) - passing(quiet, way, reached)
+    through = passing(relevant(view, view.ruleset, reached), way, reached)
+    through = through - passing(relevant(view, silent, reached), way, reached)
     for visit, matched in found:
         if let := matched & through:
             yield Opened(way, made[id(visit.rule)], visit, let)

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from notrack.lint.bounds import asks, bound
 from notrack.lint.entrances import entrances
-from notrack.lint.exposure import accepts
-from notrack.lint.translations import SOURCE_KINDS, Conflict, Part, Translations, to_anyone
+from notrack.lint.exposure import accepts, to_anyone
+from notrack.lint.translations import SOURCE_KINDS, Conflict, Part, Translations
 from notrack.lint.view import Untracking, View
 from notrack.netfilter.ways import Way
 from notrack.packets.fields import Field, domain, interface_value
@@ -42,7 +42,7 @@ def strays(made: Translations) -> Iterator[Stray]:
     for one, packets in made.untracking(Way.FORWARD):
         if not made.names_ports(one) or made.is_answer(one):
             continue
-        elsewhere = made.forwarded(packets)
+        elsewhere = made.forwarded(packets, [one.visit.rule])
         if not elsewhere or not to_anyone(packets):
             continue
         conflict = untranslated.get(id(one.visit.rule))

@@ -19,8 +19,11 @@ from notrack.lint.exposure import (
     opening,
     ordinary,
     ports,
+    sampled,
     strangers,
 )
+from notrack.lint.relevance import relevant
+from notrack.lint.sample import CLOSE
 from notrack.lint.view import View
 from notrack.netfilter.effects import Track
 from notrack.netfilter.visits import visits
@@ -57,40 +60,63 @@ class Unguarded:
 
 def unguarded(view: View) -> Iterator[Unguarded]:
     """Every accept by source port that lets more in than answers."""
-    rules = list(_by_source_port(view))
-    if not rules:
+    found = list(_by_source_port(view))
+    sent = IntervalSet.of(span for _, sources in found for span in sources)
+    for group in _groups(view, [rule for rule, _ in found]):
+        for way in (Way.LOCAL_IN, Way.FORWARD):
+            yield from _of_group(view, way, group, sent)
+
+
+def _groups(view: View, rules: list[Rule]) -> Iterator[list[Rule]]:
+    """The rules that are asked about together: in large rulesets those that name peers a few at a time."""
+    if view.sample is None:
+        yield rules
+        return
+    whole = view.family.whole
+    wide = [rule for rule in rules if bound(rule.guard, Field.SOURCE, view.family) == whole]
+    close = [rule for rule in rules if bound(rule.guard, Field.SOURCE, view.family) != whole]
+    yield wide
+    for at in range(0, len(close), CLOSE):
+        yield close[at : at + CLOSE]
+
+
+def _of_group(view: View, way: Way, group: list[Rule], sent: IntervalSet) -> Iterator[Unguarded]:
+    if not group:
         return
     space = view.model.space
-    sent = IntervalSet.of(span for rule, sources in rules for span in sources)
-    asked = opening(view) & PacketSet(space, space.among(Field.SOURCE_PORT, sent))
-    answered = PacketSet(space, space.cube({Field.STATE: _ESTABLISHED, Field.SOURCE_PORT: sent}))
-    for way in (Way.LOCAL_IN, Way.FORWARD):
-        packets = asked if way is Way.LOCAL_IN else asked & strangers(view)
-        for found in opened(view, way, packets, [rule for rule, _ in rules]):
-            let = ordinary(found.packets)
-            if not let or (way is Way.FORWARD and not from_anyone(let)):
-                continue
-            wrong = {protocol: _wrong(view, let, protocol) for protocol in _ORDER}
-            protocols = tuple(protocol for protocol in _ORDER if wrong[protocol].size() > STRAY)
-            if protocols:
-                worst = at_ports(let, protocols[0], wrong[protocols[0]])
-                tracked = view.model.tracks and not let & found.visit.matching(Track.UNTRACKED)
-                yield Unguarded(
-                    found.rule,
-                    way,
-                    worst,
-                    protocols,
-                    let.project(Field.SOURCE_PORT),
-                    tracked,
-                    tracked and not _comes(view, way, answered, found.rule),
-                    assumed(found.packets),
-                )
+    asked = opening(view, group) & PacketSet(space, _cover(view, group))
+    packets = asked if way is Way.LOCAL_IN else asked & strangers(view)
+    for found in opened(view, way, packets, group):
+        let = ordinary(found.packets)
+        if not let or (way is Way.FORWARD and not from_anyone(let)):
+            continue
+        wrong = {protocol: _wrong(view, let, protocol) for protocol in _ORDER}
+        protocols = tuple(protocol for protocol in _ORDER if wrong[protocol].size() > STRAY)
+        if not protocols:
+            continue
+        worst = at_ports(let, protocols[0], wrong[protocols[0]])
+        tracked = view.model.tracks and not let & found.visit.matching(Track.UNTRACKED)
+        known = {Field.STATE: _ESTABLISHED, Field.SOURCE_PORT: sent, **sampled(view, group)}
+        answered = PacketSet(space, space.cube(known))
+        needless = tracked and not _comes(view, way, answered, found.rule)
+        sources, notes = let.project(Field.SOURCE_PORT), assumed(found.packets)
+        yield Unguarded(found.rule, way, worst, protocols, sources, tracked, needless, notes)
+
+
+def _cover(view: View, rules: list[Rule]) -> int:
+    """The packets that some rules ask for by protocol, source and ports, the rules that lead there aside."""
+    space, family = view.model.space, view.family
+    fields = (Field.PROTOCOL, Field.SOURCE, Field.SOURCE_PORT, Field.DESTINATION_PORT)
+    return space.first(
+        [space.cube({field: bound(rule.guard, field, family) for field in fields}) for rule in rules]
+    )
 
 
 def _comes(view: View, way: Way, packets: PacketSet, rule: Rule) -> bool:
     """Whether any packet of a set comes to a rule and matches."""
     return any(
-        visit.rule is rule and ordinary(visit.matching()) for visit in visits(view.model, way, packets)
+        visit.rule is rule and ordinary(visit.matching())
+        for visit in visits(relevant(view, view.ruleset, packets), way, packets)
     )
 
 

@@ -19,9 +19,13 @@ from notrack.lint.exposure import (
     opening,
     ordinary,
     passing,
-    public,
+)
+from notrack.lint.exposure import (
+    to_anyone as to_anyone,
 )
 from notrack.lint.owners import is_generated
+from notrack.lint.relevance import meeting, relevant
+from notrack.lint.sample import CLOSE, public
 from notrack.lint.view import Untracking, View
 from notrack.netfilter.effects import Effects
 from notrack.netfilter.model import Model
@@ -31,7 +35,7 @@ from notrack.netfilter.ways import LOOPBACK_INTERFACE, Way
 from notrack.packets.fields import NO_INTERFACE, AddressType, Field, domain
 from notrack.packets.intervals import IntervalSet
 from notrack.packets.packet_set import PacketSet
-from notrack.ruleset.core import Hook, Nat, NatKind, Notrack, Rule
+from notrack.ruleset.core import Hook, Nat, NatKind, Notrack, Rule, Ruleset
 
 SOURCE_KINDS = (NatKind.SNAT, NatKind.MASQUERADE)
 _FEW = 256  # so many ports may be named for the sake of single services
@@ -79,11 +83,32 @@ class Translations:
     @cached_property
     def nats(self) -> tuple[Nat, ...]:
         """Every translation that the rules of the family hold."""
+        return tuple(nat for rule in self.translating if (nat := _nat_of(rule)) is not None)
+
+    @cached_property
+    def translating(self) -> tuple[Rule, ...]:
+        """The rules that translate."""
         every = rules_of(self.view.ruleset, self.view.family)
-        return tuple(action for rule in every for action in rule.actions if isinstance(action, Nat))
+        return tuple(rule for rule in every if _nat_of(rule) is not None)
+
+    @cached_property
+    def _source_alone(self) -> Ruleset:
+        """The same rules without NOTRACK and without a translation of destinations: a published port that is
+        reached from inside is given to few flows, and close by."""
+
+        def plain(rule: Rule) -> Rule:
+            nat = _nat_of(rule)
+            return rule if nat is None or nat.kind in SOURCE_KINDS else replace(rule, actions=())
+
+        return changed(self.tracked_rules, plain)
 
     @cached_property
     def twin(self) -> Model:
+        """The model of the same rules without NOTRACK."""
+        return Model(self.tracked_rules, self.view.family, self.view.host, space=self.space)
+
+    @cached_property
+    def tracked_rules(self) -> Ruleset:
         """The same rules without NOTRACK."""
 
         def tracked(rule: Rule) -> Rule:
@@ -91,8 +116,7 @@ class Translations:
                 return rule
             return replace(rule, actions=tuple(one for one in rule.actions if not isinstance(one, Notrack)))
 
-        ruleset = changed(self.view.ruleset, tracked)
-        return Model(ruleset, self.view.family, self.view.host, space=self.space)
+        return changed(self.view.ruleset, tracked)
 
     def untracking(self, way: Way) -> list[tuple[Untracking, PacketSet]]:
         """The rules that untrack on a way, with the packets that they take for certain. What a program wrote
@@ -104,13 +128,16 @@ class Translations:
         ]
         return [(one, packets) for one, packets in found if packets]
 
-    def translated(self, way: Way, asked: PacketSet) -> Iterator[tuple[Effects, PacketSet, Visit]]:
+    def translated(
+        self, way: Way, asked: PacketSet, ruleset: Ruleset | None = None
+    ) -> Iterator[tuple[Effects, PacketSet, Visit]]:
         """The first packets of a set that the twin translates, with what it does and the rule that does."""
+        ruleset = ruleset or self.tracked_rules
         if not asked:
             return
         alive = [
             (effects, ordinary(packets))
-            for effects, packets in survivors(self.twin, way, asked).items()
+            for effects, packets in survivors(relevant(self.view, ruleset, asked), way, asked).items()
             if effects.source_nat or effects.destination_nat
         ]
         every = self.union(packets for _, packets in alive)
@@ -118,7 +145,7 @@ class Translations:
             return
         rules = [
             (visit, nat)
-            for visit in visits(self.twin, way, every)
+            for visit in visits(relevant(self.view, ruleset, every), way, every)
             if (nat := _nat_of(visit.rule)) is not None
         ]
         for effects, packets in alive:
@@ -136,21 +163,38 @@ class Translations:
 
     def _questions(self) -> Iterator[Conflict]:
         for way in Way:
-            taken = [
-                (one, packets & opening(self.view))
+            asking = [
+                (one, packets)
                 for one, packets in self.untracking(way)
                 if not self.is_answer(one) and not _by_loopback(one, self.view)
             ]
-            every = self.union(packets for _, packets in taken)
-            for _, packets, visit in self.translated(way, every):
-                nat = _nat_of(visit.rule)
-                source = nat is not None and nat.kind in SOURCE_KINDS
-                if source and way is not Way.FORWARD:
-                    continue  # its own packets keep their address: it is the one that they would get
-                for one, mine in taken:
-                    hit = packets & mine
-                    if hit and not (source and self._routed_elsewhere(hit)) and not _on_purpose(visit, hit):
-                        yield Conflict(one, visit, self._as_it_goes(hit), Part.QUESTIONS, source)
+            step = len(asking) if self.view.sample is None else CLOSE // 2
+            for at in range(0, len(asking), step or 1):
+                yield from self._asked(way, asking[at : at + step])
+
+    def _asked(self, way: Way, asking: list[tuple[Untracking, PacketSet]]) -> Iterator[Conflict]:
+        """The conflicts of some rules, looked at together."""
+        closer = self._closer([one for one, _ in asking], self.union(packets for _, packets in asking))
+        first = opening(self.view, closer)
+        taken = [(one, packets & first) for one, packets in asking]
+        every = self.union(packets for _, packets in taken)
+        for _, packets, visit in self.translated(way, every):
+            nat = _nat_of(visit.rule)
+            source = nat is not None and nat.kind in SOURCE_KINDS
+            if source and way is not Way.FORWARD:
+                continue  # its own packets keep their address: it is the one that they would get
+            for one, mine in taken:
+                hit = packets & mine
+                if hit and not (source and self._routed_elsewhere(hit)) and not _on_purpose(visit, hit):
+                    yield Conflict(one, visit, self._as_it_goes(hit), Part.QUESTIONS, source)
+
+    def _closer(self, ones: list[Untracking], packets: PacketSet) -> list[Rule]:
+        """The rules whose addresses must be in the sample of a large ruleset: those that untrack, and those
+        that translate and may meet the packets."""
+        if self.view.sample is None:
+            return []
+        meet = meeting(self.view, self.translating, packets)
+        return [*(one.visit.rule for one in ones), *meet[:: max(-(-2 * len(meet) // CLOSE), 1)]]
 
     def _as_it_goes(self, packets: PacketSet) -> PacketSet:
         """Packets as they go untranslated: those for the host itself leave it no more."""
@@ -165,7 +209,9 @@ class Translations:
                 service = bound(one.visit.rule.guard, Field.DESTINATION_PORT, self.view.family).size() <= _FEW
                 if service and not self.is_answer(one):
                     continue  # a client may happen to have that port: a collision
-                for effects, asked, visit in self.translated(way, self.asking(packets, way)):
+                if not self._may_be_answered(one, packets):
+                    continue
+                for effects, asked, visit in self.translated(way, self.asking([one], packets, way)):
                     source = effects.source_nat is not None
                     if source and (way is not Way.FORWARD or self.names_ports(one)):
                         continue
@@ -184,18 +230,29 @@ class Translations:
 
     def _collisions(self) -> Iterator[Conflict]:
         for one, packets in self.untracking(Way.LOCAL_IN):
-            if not self.names_ports(one):
-                continue
             meant = packets & self._handed_out
-            asking = self.asking(meant, Way.FORWARD)
-            for effects, asked, visit in self.translated(Way.FORWARD, asking):
-                if effects.source_nat is None or _nat_of(visit.rule) != effects.source_nat:
+            if not meant or not self.names_ports(one):
+                continue
+            asking = self.asking([one], meant, Way.FORWARD)
+            for effects, asked, visit in self.translated(Way.FORWARD, asking, self._source_alone):
+                if effects.source_nat is None:
                     continue
-                if effects.destination_nat is not None:
-                    continue  # a published port reached from inside: such flows are few and close by
                 hit = answers_on_wire(asked, effects) & meant
                 if hit and self._may_be_own(hit, effects.source_nat):
                     yield Conflict(one, visit, hit, Part.ANSWERS, True)
+
+    def _may_be_answered(self, one: Untracking, packets: PacketSet) -> bool:
+        """Whether the packets of a rule may be answers to any flow that is translated."""
+        addresses, ports = packets.project(Field.SOURCE), packets.project(Field.SOURCE_PORT)
+        for nat in self.nats:
+            if nat.kind in SOURCE_KINDS:
+                if not self.names_ports(one):
+                    return True
+            elif not addresses.isdisjoint(nat.addresses or addresses) and not ports.isdisjoint(
+                nat.ports or ports
+            ):
+                return True
+        return False
 
     @cached_property
     def _handed_out(self) -> PacketSet:
@@ -206,13 +263,14 @@ class Translations:
         low = space.cube({Field.PROTOCOL: IntervalSet.single(UDP), Field.DESTINATION_PORT: _FIXED})
         return PacketSet(space, space.join(high, low))
 
-    def asking(self, answers: PacketSet, way: Way) -> PacketSet:
+    def asking(self, ones: list[Untracking], answers: PacketSet, way: Way) -> PacketSet:
         """The packets that begin something on a way and whose answers, translated or not, may be in a set."""
         loose = [*_LOOSE, *_ENDS, Field.OUT if way is Way.FORWARD else Field.STATE]
         kept = {Field.SOURCE_PORT, Field.DESTINATION_PORT, Field.SOURCE, Field.DESTINATION}
         moved = self._moved
         loose = [field for field in loose if field not in kept - moved]
-        return answers.exists(loose).mirror() & opening(self.view)
+        asked = answers.exists(loose).mirror()
+        return asked & opening(self.view, self._closer(ones, asked))
 
     @cached_property
     def _moved(self) -> set[Field]:
@@ -247,10 +305,11 @@ class Translations:
         answers = client.exists(_LOOSE).mirror()
         return any(mine & answers for _, mine in self.untracking(way))
 
-    def forwarded(self, packets: PacketSet) -> PacketSet:
+    def forwarded(self, packets: PacketSet, closer: list[Rule]) -> PacketSet:
         """The packets of a set that pass through the host to others, as the twin judges them."""
         elsewhere = PacketSet.where(self.space, Field.DESTINATION_TYPE, AddressType.UNICAST)
-        return ordinary(passing(self.twin, Way.FORWARD, packets & opening(self.view) & elsewhere))
+        asked = packets & opening(self.view, closer) & elsewhere
+        return ordinary(passing(relevant(self.view, self.tracked_rules, asked), Way.FORWARD, asked))
 
     def union(self, parts: Iterable[PacketSet]) -> PacketSet:
         return PacketSet(self.space, self.space.first([part.diagram for part in parts]))
@@ -277,12 +336,6 @@ class Translations:
 
 _FIXED = IntervalSet.of(((53, 53), (123, 123), (500, 500)))
 """UDP ports that both ends use: name servers, time servers, IKE."""
-
-
-def to_anyone(packets: PacketSet) -> bool:
-    """Whether packets go to (nearly) everywhere."""
-    every = public(packets.space.family)
-    return 2 * (packets.project(Field.DESTINATION) & every).size() > every.size()
 
 
 def _nat_of(rule: Rule) -> Nat | None:

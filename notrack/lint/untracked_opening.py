@@ -69,7 +69,7 @@ def excesses(view: View) -> Iterator[Excess]:
 
 
 def _of_way(view: View, way: Way, taken: list[Untracking], blanket: list[Rule]) -> Iterator[Excess]:
-    asked = opening(view) & strangers(view)
+    asked = opening(view, [one.visit.rule for one in taken]) & strangers(view)
     parts = {id(one): ordinary(one.packets & asked) for one in taken}
     space = view.model.space
     every = PacketSet(space, space.first([part.diagram for part in parts.values()]))

@@ -101,6 +101,11 @@ class View:
         )
 
     @cached_property
+    def extents(self) -> dict[int, tuple[Rule, dict[Field, IntervalSet]]]:
+        """What rules leave of the fields that they ask for, by their ids: filled by whoever asks."""
+        return {}
+
+    @cached_property
     def sample(self) -> IntervalSet | None:
         """Addresses that stand for all others in a large ruleset; None in one of ordinary size."""
         from notrack.lint.sample import addresses

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from notrack.lint.bounds import asks, bound, rules_of
-from notrack.lint.exposure import TCP, accepts, assumed, from_anyone, opened, ordinary, strangers
+from notrack.lint.exposure import TCP, accepts, assumed, from_anyone, opened, ordinary, sampled, strangers
 from notrack.lint.finding import Fault, Fix
 from notrack.lint.rule import Example, Rule
 from notrack.lint.states import without_states
@@ -27,7 +27,7 @@ def check(subject: Subject) -> Iterator[Fault]:
         if not rules or not view.model.tracks:
             continue
         for way in (Way.LOCAL_IN, Way.FORWARD):
-            for found in opened(view, way, _strays(view), rules):
+            for found in opened(view, way, _strays(view, rules), rules):
                 let = ordinary(found.packets & found.visit.matching(Track.PLAIN))
                 if let and from_anyone(let) and (span := found.rule.origin.span) is not None:
                     yield _fault(subject, span, found.rule, let, assumed(found.packets))
@@ -53,7 +53,7 @@ def _takes_invalid(rule: CoreRule, view: View) -> bool:
     return State.INVALID in states and State.NEW not in states
 
 
-def _strays(view: View) -> PacketSet:
+def _strays(view: View, rules: list[CoreRule]) -> PacketSet:
     """TCP packets from anywhere that are INVALID: an answer that nobody asked for."""
     space = view.model.space
     flags = TCP_FLAGS["syn"] | TCP_FLAGS["ack"]
@@ -63,6 +63,7 @@ def _strays(view: View) -> PacketSet:
         Field.FLAGS: IntervalSet.single(flags),
         Field.FRAGMENT: IntervalSet.single(Fragment.WHOLE),
         Field.DESTINATION_TYPE: IntervalSet(((AddressType.UNICAST, AddressType.LOCAL),)),
+        **sampled(view, rules),
     }
     return PacketSet(space, space.cube(cube)) & strangers(view)
 

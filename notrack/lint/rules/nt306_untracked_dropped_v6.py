@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from notrack.lint.bounds import asks, bound, rules_of
-from notrack.lint.exposure import ordinary
+from notrack.lint.exposure import ordinary, sampled
 from notrack.lint.finding import Fault, Fix
 from notrack.lint.mending import Wording, find, rewritten
+from notrack.lint.relevance import relevant
 from notrack.lint.rule import Example, Rule
 from notrack.lint.subject import Subject
 from notrack.lint.view import View
@@ -31,8 +32,9 @@ def check(subject: Subject) -> Iterator[Fault]:
             continue
         if not any(_stops_untracked(rule, view) for rule in rules_of(view.ruleset, view.family)):
             continue
+        asked = _discovery(view)
         for way, what in ((Way.LOCAL_IN, "from"), (Way.LOCAL_OUT, "to")):
-            for visit in visits(view.model, way, _discovery(view)):
+            for visit in visits(relevant(view, view.ruleset, asked), way, asked):
                 span = visit.rule.origin.span
                 if span is None or not _stops_untracked(visit.rule, view):
                     continue
@@ -55,6 +57,7 @@ def _discovery(view: View) -> PacketSet:
         Field.ICMP_TYPE: _NEIGHBOURS,
         Field.TTL: IntervalSet.single(255),
         Field.FRAGMENT: IntervalSet.single(Fragment.WHOLE),
+        **sampled(view),
     }
     return PacketSet(space, space.cube(cube))
 

@@ -9,7 +9,7 @@ from notrack.lint.forwarding import is_for_services
 from notrack.lint.phrases import traffic
 from notrack.lint.rule import Example, Rule
 from notrack.lint.subject import Subject
-from notrack.lint.translations import Conflict, Part, Translations
+from notrack.lint.translations import Conflict, Part
 from notrack.lint.view import View
 from notrack.text.diagnostic import Related, Severity
 from notrack.text.source import Span
@@ -28,7 +28,7 @@ def check(subject: Subject) -> Iterator[Fault]:
 
 def _conflicts(view: View) -> Iterator[Conflict]:
     """The conflicts of a view but for those of a service's rule that is not local (NT403)."""
-    made = Translations(view)
+    made = view.translations
     for found in made.conflicts:
         if not (found.source and found.part is Part.QUESTIONS and is_for_services(made, found.untracking)):
             yield found

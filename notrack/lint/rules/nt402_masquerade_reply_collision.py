@@ -9,7 +9,7 @@ from notrack.lint.finding import Fault
 from notrack.lint.owners import is_generated
 from notrack.lint.rule import Example, Rule
 from notrack.lint.subject import Subject
-from notrack.lint.translations import Conflict, Translations
+from notrack.lint.translations import Conflict
 from notrack.lint.view import View
 from notrack.packets.fields import Field
 from notrack.packets.intervals import IntervalSet
@@ -21,7 +21,7 @@ from notrack.text.source import Span
 def check(subject: Subject) -> Iterator[Fault]:
     for view in subject.views:
         groups: dict[Span, list[Conflict]] = {}
-        for found in Translations(view).collisions:
+        for found in view.translations.collisions:
             if (span := _place(found)) is not None:
                 groups.setdefault(span, []).append(found)
         for span, group in groups.items():

@@ -10,7 +10,6 @@ from notrack.lint.mending import Wording, find, rewritten
 from notrack.lint.phrases import traffic
 from notrack.lint.rule import Example, Rule
 from notrack.lint.subject import Subject
-from notrack.lint.translations import Translations
 from notrack.lint.view import View
 from notrack.text.diagnostic import Related, Severity
 
@@ -19,7 +18,7 @@ def check(subject: Subject) -> Iterator[Fault]:
     for view in subject.views:
         if view.host.forwards(view.family) is False or not view.untracks:
             continue
-        for found in strays(Translations(view)):
+        for found in strays(view.translations):
             if (fault := _fault(subject, view, found)) is not None:
                 yield fault
 

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from notrack.lint.exposure import from_anyone
+from notrack.lint.exposure import from_anyone, to_anyone
 from notrack.lint.finding import Fault
 from notrack.lint.rule import Example, Rule
 from notrack.lint.subject import Subject
-from notrack.lint.translations import Translations, to_anyone
 from notrack.lint.translators import Translator, translators
 from notrack.lint.view import Untracking, View
 from notrack.netfilter.ways import Way
@@ -52,7 +51,7 @@ def _fault(program: Translator, careless: list[tuple[Untracking, PacketSet]]) ->
 def _careless(view: View, program: Translator) -> list[tuple[Untracking, PacketSet]]:
     """The rules of PREROUTING that untrack packets from anyone to anyone: of other hosts, or (where nobody
     sees what the program publishes) of this one."""
-    made = Translations(view)
+    made = view.translations
     found: list[tuple[Untracking, PacketSet]] = []
     seen: set[int] = set()
     for way in (Way.FORWARD, Way.LOCAL_IN):
