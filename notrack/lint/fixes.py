@@ -10,7 +10,7 @@ from __future__ import annotations
 import difflib
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from notrack.lint.engine import lint
@@ -26,6 +26,7 @@ Read = Callable[[Sequence[Source]], Subject]
 ROUNDS = 20  # what one fix makes possible for another is done in the next round
 ATTEMPTS = 60  # how often all rules are run in one call
 SECONDS = 120  # after which nothing new is tried
+_UNREADABLE = ("NT803", "NT804")  # findings about lines that cannot be read
 FOLLOWING = 3  # how often what a fix brings up is mended before it is given up
 
 
@@ -132,7 +133,7 @@ class _Mending:
             subject,
             found,
             Counter(_code_of(one) for one in found),
-            _faults(subject),
+            _faults(subject, found),
             _unread(subject),
             frozenset(rule.code for rule in result.undecided),
         )
@@ -202,22 +203,23 @@ def _halves(chosen: list[Finding]) -> tuple[list[Finding], list[Finding]]:
     return chosen[: len(chosen) // 2], chosen[len(chosen) // 2 :]
 
 
-def _faults(subject: Subject) -> Counter[str]:
-    told = Counter(
-        one.span.source.name
-        for one in subject.reading.diagnostics
-        if one.severity is Severity.ERROR and one.span is not None
-    )
+def _faults(subject: Subject, findings: Iterable[Finding]) -> Counter[str]:
+    """What readers refuse, but for lines of which a finding says it."""
+    said = {(one.span.source.name, one.span.line) for one in findings if one.code in _UNREADABLE}
+    told = Counter(name for name, line in _refused(subject) if (name, line) not in said)
     unread = (one.source.name for one in subject.documents if one.tree is None)
     return told + Counter(unread)
 
 
 def _unread(subject: Subject) -> frozenset[tuple[str, int]]:
-    return frozenset(
-        (one.span.source.name, one.span.line)
-        for one in subject.reading.diagnostics
-        if one.severity is Severity.ERROR and one.span is not None
-    )
+    return frozenset(_refused(subject))
+
+
+def _refused(subject: Subject) -> Iterator[tuple[str, int]]:
+    """Files and lines that hold an error."""
+    for one in subject.reading.diagnostics:
+        if one.severity is Severity.ERROR and one.span is not None:
+            yield one.span.source.name, one.span.line
 
 
 def _is_unread(finding: Finding, state: _State) -> bool:

@@ -125,8 +125,9 @@ def _quoted(source: Source, words: Sequence[Argument], found: list[int]) -> list
         last += 1
     if any(not word.plain or '"' in word.value for word in words[start : last + 1]):
         return []
-    places = (words[start].start, words[last].end)
-    return [Edit(source.span(at, at), '"') for at in places]
+    low, high = words[start].start, words[last].end
+    single = int(words[start].value.startswith("'") and words[last].value.endswith("'"))
+    return [Edit(source.span(low, low + single), '"'), Edit(source.span(high - single, high), '"')]
 
 
 def _option(word: str, words: Sequence[Argument], reader: _Reader) -> tuple[str | None, Meant]:

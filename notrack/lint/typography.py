@@ -60,11 +60,12 @@ def restore_slips(source: Source) -> Iterator[Slip]:
     if ODD.search(source.text) is None:
         return
     offset = 0
-    for line in source.text.split("\n"):
+    for raw in source.text.split("\n"):
+        line = raw.rstrip("\r")
         if ODD.search(line) and not line.lstrip().startswith("#"):
             words = [_Word(offset + start, _unquoted(line[start:end])) for start, end in places(line)]
             yield from _slip(source, words, quote='"')
-        offset += len(line) + 1
+        offset += len(raw) + 1
 
 
 def _unquoted(word: str) -> str:
@@ -111,8 +112,7 @@ def _apart(edits: Sequence[Edit], words: Sequence[_Word]) -> Iterator[Edit]:
 
 
 def is_tool(word: str) -> bool:
-    """Whether the word of a script names a command of the firewall, misspelt or with an option glued to it.
-    """
+    """Whether the word of a script names a command of the firewall, misspelt or with an option glued to it."""
     glued = _GLUED.fullmatch(word)
     return bool(_TOOL.fullmatch(glued["name"] if glued else word))
 

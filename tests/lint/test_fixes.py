@@ -272,3 +272,10 @@ def test_carriage_returns_and_the_missing_last_line_end_stay() -> None:
     codes = [rule for rule in collected() if rule.code == "NT801"]
     text = "*raw\r\n:PREROUTING ACCEPT [0:0]\r\n-A PREROUTING -p udp -j NOTRACK\r\nCOMMIT"
     assert _run(codes, text).text == text.replace("NOTRACK", "CT --notrack")
+
+
+def test_a_line_with_two_faults_is_mended_as_far_as_it_can_be() -> None:
+    rules = [rule for rule in collected() if rule.code in ("NT803", "NT804")]
+    text = "#!/bin/sh\niptable \u2013A INPUT -p tcp 192.0.2.7 --sport 80 -j ACCEPT\n"
+    (one,) = fixed((Source("a.sh", text),), lambda sources: linted(sources, UNKNOWN_HOST), rules)
+    assert one.text == "#!/bin/sh\niptables -A INPUT -p tcp 192.0.2.7 --sport 80 -j ACCEPT\n"

@@ -150,6 +150,7 @@ RULE = Rule(
             -A INPUT -p tcp 192.0.2.7 --dport 80 -j ACCEPT  ### NT804
             [2:80] -A INPUT -m conntrack --ctstate ESTABLISHED, RELATED -j ACCEPT  ### NT804
             -A INPUT -p tcp --dport 22 -m comment --comment only from home -j ACCEPT  ### NT804
+            -A INPUT -p tcp --dport 80 -m comment --comment 'the web' -j ACCEPT  ### NT804
             -A INPUT -p udp --dport 53 ACCEPT  ### NT804
             COMMIT
             """,
@@ -159,6 +160,7 @@ RULE = Rule(
             -A INPUT -p tcp 192.0.2.7 --dport 80 -j ACCEPT
             [2:80] -A INPUT -m conntrack --ctstate ESTABLISHED,RELATED -j ACCEPT
             -A INPUT -p tcp --dport 22 -m comment --comment "only from home" -j ACCEPT
+            -A INPUT -p tcp --dport 80 -m comment --comment "the web" -j ACCEPT
             -A INPUT -p udp --dport 53 -j ACCEPT
             COMMIT
             """,
