@@ -3,6 +3,7 @@
     python -m tests.soak differential --seed 1 --rulesets 2000 --packets 100000
     python -m tests.soak twins --seed 1 --packets 10000
     python -m tests.soak fuzz
+    python -m tests.soak mutants --jobs 2
 
 Without a name all run. A disagreement ends the run with status 1 and is printed with its seed, the smallest
 ruleset and packets that show it, what both sides say, and a test to keep. Needs root, as all tests with real
@@ -26,10 +27,11 @@ from tests.kernel.differential import twins
 from tests.kernel.differential.bench import Bench
 from tests.kernel.differential.runs import Result, run
 from tests.kernel.lab import missing
+from tests.proof.judging import EXAMPLES, Case, Judged, cases, judged
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "soak.md"
 FAR = 100_000  # between the numbers of the first rulesets of two processes
-NAMES = ("differential", "twins", "fuzz")
+NAMES = ("differential", "twins", "fuzz", "mutants")
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -146,24 +148,54 @@ FUZZERS = {
         "tests/kernel/test_site_random.py", "tests/kernel/test_random_outputs_load.py",
     ],
 }  # fmt: skip
-_SOAKS = {"differential": differential, "twins": pairs, "fuzz": fuzz}
+
+
+def mutants(options: argparse.Namespace) -> tuple[list[str], bool]:
+    """Every break of every emitted text of the examples, and what the proof says of it."""
+    start = time.monotonic()
+    with concurrent.futures.ProcessPoolExecutor(max(options.jobs, 1)) as pool:
+        every = Judged()
+        for case, found in zip(cases(), pool.map(_judged, cases()), strict=True):
+            every.add(found)
+            print(f"{case}: {found.tried} mutants, {len(found.equivalent)} equivalent", file=sys.stderr)
+    print("\n".join(every.wrong))
+    return [
+        *_head(options.seed, time.monotonic() - start),
+        f"- texts: {len(cases())}, of {len(EXAMPLES)} examples",
+        f"- mutants: {_count(every.tried)}",
+        f"- noticed by the proof: {_count(every.noticed)}",
+        f"- called equivalent: {_count(len(every.equivalent))}, of which z3 tells apart {len(every.wrong)}",
+    ], bool(every.wrong)
+
+
+def _judged(case: Case) -> Judged:
+    return judged(case, share=1, seed=1)
+
+
+_SOAKS = {"differential": differential, "twins": pairs, "fuzz": fuzz, "mutants": mutants}
 _TITLES = {
     "differential": "The model and the kernel",
     "twins": "Trace and sets",
     "fuzz": "Fuzzing and random sites",
+    "mutants": "Mutants of emitted rules",
 }
 _TEXTS = {
     "differential": (
         "Random rulesets for iptables-legacy, iptables-nft and nft, IPv4 and IPv6, and random packets from\n"
         "both sides, from the host itself and over loopback, singly and in small conversations. Compared:\n"
-        "where each packet arrives or that it is dropped or rejected, its addresses and ports there, its\n"
-        "mark, its state, and the connection table at the end. Left out: what the TTL is from FORWARD on,\n"
-        "later fragments under rules of nft that ask for ports and are not reassembled, a host's own packet\n"
-        "that its translation sends out elsewhere, the kernel's TCP automaton beyond opening, answering and\n"
-        "talking."
+        "where each packet arrives or that it is dropped or rejected, its addresses, ports and TTL there,\n"
+        "its mark, its state, and the connection table at the end with its zones. Left out: later fragments\n"
+        "under rules of nft that ask for ports and are not reassembled, and the kernel's TCP automaton beyond\n"
+        "opening, answering and talking."
     ),
     "twins": "The two evaluations of the model, about the same rulesets and packets.",
     "fuzz": "The suite's own tests with ten times as many cases; fixed seeds, none may raise or disagree.",
+    "mutants": (
+        "The emitted rules of every example, broken in every single way that matters: a rule dropped or changed\n"
+        "about with its neighbour; a port, address, side, flag, interface, kind, state, limit, verdict, policy or\n"
+        "table changed. The proof must notice each break that changes what becomes of a packet. Those that it\n"
+        "calls equivalent are held to formulas of z3 made from the rules alone."
+    ),
 }
 
 

@@ -219,8 +219,8 @@ def boxes(guard: core.Guard, known: Known) -> list[Box]:
 
 
 def _alike(guards: Sequence[core.Guard]) -> Iterable[core.Guard]:
-    """The same choice in fewer guards: those that differ in the values of their last field become one. A large
-    set of tuples becomes as many guards as it has tuples without their last part."""
+    """The same choice in fewer guards: those that differ in the values of their last field become one. A
+    large set of tuples becomes as many guards as it has tuples without their last part."""
     if len(guards) < _MANY:
         return guards
     groups: dict[tuple[object, ...], list[core.Among]] = {}
