@@ -147,6 +147,7 @@ RULE = Rule(
     """,
     mending="There is no automatic fix: `hashlimit` and `recent` work without connections.",
     check=check,
+    yields_to=("NT203",),
     bad=(
         Example(
             "a limit of connections for an untracked port, and a mark",

@@ -124,7 +124,7 @@ RULE = Rule(
             table inet t {
               chain raw_out {
                 type filter hook output priority raw; policy accept;
-                oifname "lo" tcp dport != 22 notrack  ### NT507
+                oifname "lo" notrack  ### NT507
               }
               chain nat_out {
                 type nat hook output priority dstnat; policy accept;
