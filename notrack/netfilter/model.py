@@ -10,7 +10,7 @@ from notrack.netfilter import tracking, ways
 from notrack.netfilter.chains import NOTHING, Algebra, Chains, End, Function, Outcome
 from notrack.netfilter.effects import NONE, ONE_HOP, TRACKED_ANEW, Effects, Track, Unsure, behind
 from notrack.netfilter.host import UNKNOWN_HOST, Host
-from notrack.netfilter.translation import rerouted
+from notrack.netfilter.translation import LEAVES, LOOPBACK_NETWORK, rerouted, to_loopback
 from notrack.netfilter.ways import STAGES, Mounted, Stage, Way
 from notrack.packets import questions
 from notrack.packets.address import Family
@@ -180,7 +180,14 @@ class Model:
         taken = ways.arrives(self.space, way)
         if way is Way.FORWARD and self._set_before_routing:
             taken = self.space.meet(taken, ways.forwardable(self.space))
+        if way is Way.LOCAL_IN and self.family is Family.IPV4 and self._to_loopback:
+            looped = self.space.among(Field.DESTINATION, LOOPBACK_NETWORK)
+            taken = self.space.minus(taken, self.space.minus(looped, self.space.free(LEAVES)))
         return self._facing(taken)
+
+    @cached_property
+    def _to_loopback(self) -> bool:
+        return to_loopback(self.ruleset)
 
     @cached_property
     def _set_before_routing(self) -> bool:

@@ -11,11 +11,11 @@ from notrack.packets.address import Family
 from notrack.packets.fields import NO_INTERFACE, AddressType, Field, domain, interface_value
 from notrack.packets.intervals import IntervalSet
 from notrack.packets.packet_set import PacketSet
-from notrack.ruleset.core import Hook, Nat, NatKind
+from notrack.ruleset.core import Action, Hook, Nat, NatKind, Ruleset, SetField
 
 LOOPBACK = {Family.IPV4: 0x7F000001, Family.IPV6: 1}
 LOOPBACK_NETWORK = IntervalSet(((0x7F000000, 0x7FFFFFFF),))
-LEAVES = "route_localnet is set: what comes from 127.0.0.0/8 may leave"
+LEAVES = "route_localnet is set: what is from or for 127.0.0.0/8 may leave and come in"
 _LO = interface_value("lo")
 _INTERFACES = domain(Field.OUT, Family.IPV4).whole - IntervalSet.of(((NO_INTERFACE,) * 2, (_LO,) * 2))
 _SOURCE = (Field.SOURCE, Field.SOURCE_PORT, Field.SOURCE_TYPE)
@@ -68,6 +68,8 @@ def nat_effects(nat: Nat, host: Host, family: Family, hook: Hook) -> Effects:
     if addresses is not None:
         changes[address] = _choice(f"address of {name}", addresses)
         changes[kind] = _kind(nat, addresses, host, family, name)
+        if hook is Hook.PREROUTING and not source and addresses == IntervalSet.single(LOOPBACK[Family.IPV6]):
+            changes[kind] = AddressType.UNICAST  # what comes in for ::1 is routed, not delivered
     if nat.ports is not None:
         changes[port] = _choice(f"port of {name}", nat.ports)
     return Effects(
@@ -86,6 +88,27 @@ def rerouted(effects: Effects, host: Host, family: Family) -> Effects:
     nat = effects.destination_nat
     name = f"way out to the destination of {nat.text or nat.kind.value}" if nat else "way out"
     return effects.then(Effects(fields=((Field.OUT, _choice(name, found or _INTERFACES)),)))
+
+
+def to_loopback(ruleset: Ruleset) -> bool:
+    """Whether a rule may give packets a destination in 127.0.0.0/8, where none from a link is delivered."""
+    actions = (
+        action
+        for table in ruleset.tables
+        for chain in table.chains
+        for rule in chain.rules
+        for action in rule.actions
+    )
+    return any(not _given(action).isdisjoint(LOOPBACK_NETWORK) for action in actions)
+
+
+def _given(action: Action) -> IntervalSet:
+    """The destinations that an action may give to a packet."""
+    if isinstance(action, Nat) and action.kind is NatKind.DNAT and action.addresses is not None:
+        return action.addresses
+    if isinstance(action, SetField) and action.field is Field.DESTINATION:
+        return LOOPBACK_NETWORK if action.value is None else IntervalSet.single(action.value)
+    return IntervalSet()
 
 
 def strays(effects: Effects, family: Family) -> bool:

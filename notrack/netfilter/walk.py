@@ -11,7 +11,7 @@ from notrack.netfilter.course import Course, Step
 from notrack.netfilter.effects import ONE_HOP, TRACKED_ANEW, Effects, Track, Unsure
 from notrack.netfilter.host import UNKNOWN_HOST, Host
 from notrack.netfilter.start import Undetermined, kind_of, resettled, settle_kinds, way_of
-from notrack.netfilter.translation import rerouted
+from notrack.netfilter.translation import LEAVES, LOOPBACK, LOOPBACK_NETWORK, rerouted, to_loopback
 from notrack.netfilter.ways import STAGES, Mounted, Stage, Way
 from notrack.packets.address import Family
 from notrack.packets.diagram import allow_frames
@@ -111,6 +111,8 @@ def _travel(journey: Course, state: State) -> tuple[End, Hook | None]:
     while (at := at + 1) < len(STAGES[journey.way]):
         stage = STAGES[journey.way][at]
         journey.early = stage.early and not stage.again
+        if _misaddressed(journey, stage):
+            return _unforwarded(journey, Verdict.DROP, "::1 does not come in by a link"), stage.hook
         if not _put_together(journey, stage):  # it goes on as a part of what the first fragment stands for
             end = _route(journey, original) if stage.hook is Hook.PREROUTING else End.ON
             return end, stage.hook if end is not End.ON else None
@@ -124,6 +126,13 @@ def _travel(journey: Course, state: State) -> tuple[End, Hook | None]:
         if end is not End.ON:
             return end, stage.hook
     return End.ON, None
+
+
+def _misaddressed(journey: Course, stage: Stage) -> bool:
+    """Whether the kernel drops a packet when it comes in (`ip6_rcv`), behind the hooks of devices."""
+    arriving = stage.hook is Hook.PREROUTING and stage.raw and not stage.again
+    ends = (journey.values[Field.SOURCE], journey.values[Field.DESTINATION])
+    return arriving and journey.family is Family.IPV6 and LOOPBACK[Family.IPV6] in ends
 
 
 def _put_together(journey: Course, stage: Stage) -> bool:
@@ -206,6 +215,8 @@ def _route(journey: Course, original: dict[Field, int]) -> End:
         if other is None:
             raise Undetermined(_HINTS[journey.way])
         journey.way = other
+    if _looped(journey):
+        return _unforwarded(journey, Verdict.DROP, "for 127.0.0.0/8 nothing comes in by a link")
     if journey.way is Way.FORWARD:
         if journey.values[Field.PACKET_TYPE] != PacketType.HOST:
             return _unforwarded(journey, Verdict.DROP, "came in a frame for a group: not forwarded")
@@ -222,6 +233,14 @@ def _route(journey: Course, original: dict[Field, int]) -> End:
         journey.lost = isinstance(change, Unsure)
         original[Field.OUT] = journey.value(change)
     return End.ON
+
+
+def _looped(journey: Course) -> bool:
+    """Whether a translation sends a packet from a link to 127.0.0.0/8, where it does not come to."""
+    arriving = journey.way is Way.LOCAL_IN and journey.family is Family.IPV4
+    if not arriving or journey.values[Field.DESTINATION] not in LOOPBACK_NETWORK:
+        return False
+    return to_loopback(journey.ruleset) and not journey.truth(LEAVES)
 
 
 _OTHER_WAYS = {

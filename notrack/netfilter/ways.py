@@ -247,6 +247,8 @@ def takers(space: Space, host: Host, way: Way) -> int:
         zero = space.among(Field.SOURCE, 0)
         sources = space.join(space.among(Field.SOURCE_TYPE, own), zero)
     cube[Field.CT_DIRECTION] = DIRECTIONS
+    if way in (Way.LOCAL_IN, Way.FORWARD) and space.family is Family.IPV6:
+        cube[Field.DESTINATION] = Family.IPV6.whole - IntervalSet.single(1)  # `ip6_rcv` drops what is for ::1
     parts = [
         space.cube(cube),
         sources,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 
 from tests.kernel.differential.shape import Part
-from tests.kernel.differential.world import PORTS, own, peers
+from tests.kernel.differential.world import LOOPBACK, PORTS, own, peers
 
 ACCEPT = Part("-j ACCEPT", "accept")
 DROP = Part("-j DROP", "drop")
@@ -88,6 +88,8 @@ def destination(rng: random.Random, family: int, proto: str | None) -> Part:
             return Part("-j REDIRECT", "redirect")
         return Part(f"-j REDIRECT --to-ports {ports}", f"redirect to :{ports}")
     pool = peers("server", family) * 2 + peers("client", family)[:1] + own(family)
+    if rng.random() < 0.06:
+        pool = (LOOPBACK[family],)
     target = _end(rng.choice(pool), ports)
     head = "ip" if family == 4 else "ip6"
     return Part(f"-j DNAT --to-destination {target}", f"dnat {head} to {target}")

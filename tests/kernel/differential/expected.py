@@ -350,7 +350,8 @@ def _fits(target: str, way: Way, out: str | None) -> bool:
         return world.is_own(target) or multi
     if way is Way.LOCAL_OUT:
         return True
-    return not world.is_own(target) and world.way_out(target) == out
+    own = world.is_own(target) and target != world.LOOPBACK[6]  # for which nothing from a link is delivered
+    return not own and world.way_out(target) == out
 
 
 def _text(number: int, family: int) -> str:
