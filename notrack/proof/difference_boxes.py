@@ -76,7 +76,12 @@ def cover(space: Space, diagram: int, domain: int, most: int) -> Cover:
 
 
 def _without_idle(space: Space, inside: int, domain: int) -> tuple[int, int, bool]:
-    """Set and domain without the fields on which the set does not rest; marks are never kept."""
+    """Set and domain without the fields on which the set does not rest; marks are never kept.
+
+    Packets come without marks, but for those that somebody marked before the rules: told only where no other
+    packet is in the set.
+    """
+    inside, domain = _unmarked(space, inside), _unmarked(space, domain)
     asked = questions.support(space, inside) | questions.support(space, domain)
     marked = False
     for field in reversed(list(Field)):
@@ -88,6 +93,12 @@ def _without_idle(space: Space, inside: int, domain: int) -> tuple[int, int, boo
             marked |= not free
             inside, domain = wide, space.exists(domain, (field,))
     return inside, domain, marked
+
+
+def _unmarked(space: Space, diagram: int) -> int:
+    """What the set is for packets without marks, if it has any."""
+    plain = questions.assign(space, diagram, {level: 0 for field in BITWISE for level in space.levels[field]})
+    return plain if plain != EMPTY else diagram
 
 
 def _grown(space: Space, rest: int, inside: int, outside: int, domain: int) -> dict[Field, IntervalSet]:

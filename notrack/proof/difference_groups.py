@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
 
 from notrack.netfilter.ways import Way
 from notrack.packets.budget import TooHard
@@ -13,7 +13,7 @@ from notrack.packets.packet_set import PacketSet
 from notrack.packets.space import Space
 from notrack.proof.difference import TRACKING, TRANSLATION, VERDICT, Change, Difference
 from notrack.proof.difference_boxes import Box, cover, summary
-from notrack.proof.difference_labels import Fate, Translation
+from notrack.proof.difference_labels import Fate, Translation, either
 from notrack.proof.difference_openers import answerable, flow, mirrored
 from notrack.proof.difference_roles import Role
 from notrack.proof.difference_sides import BACK
@@ -54,11 +54,45 @@ class Group:
 def groups(found: Difference) -> list[Group]:
     """The changes of a family as few lines as they allow; opening packets first, verdicts before the rest."""
     by_key: dict[Said, list[Change]] = {}
-    for change in found.changes:
+    for change in gathered(found.changes):
         by_key.setdefault(said(change), []).append(change)
     order = {VERDICT: 0, TRANSLATION: 1, TRACKING: 2}
     keys = sorted(by_key, key=lambda key: order[key[0]])
     return [group for key in keys for group in _Telling(by_key[key]).groups()]
+
+
+def gathered(changes: Iterable[Change]) -> list[Change]:
+    """The changes, those of translations made one where they are about the same packets: which target of
+    several a packet gets is for facts to decide.
+    """
+    kept = [change for change in changes if change.kind != TRANSLATION]
+    alike: dict[tuple[Role, Way], list[tuple[int, Change]]] = {}
+    for change in changes:
+        if change.kind == TRANSLATION:
+            space = change.packets.space
+            packets = space.meet(space.may(change.packets.diagram), space.well_formed)
+            same = alike.setdefault((change.role, change.way), [])
+            for at, (others, other) in enumerate(same):
+                if _comparable(other, change) and space.meet(others, packets) != EMPTY:
+                    same[at] = space.join(others, packets), _merged(other, change)
+                    break
+            else:
+                same.append((packets, change))
+    return kept + [change for same in alike.values() for _, change in same]
+
+
+def _comparable(one: Change, other: Change) -> bool:
+    """Whether there is a translation on the same sides of both."""
+    pairs = ((one.before, other.before), (one.after, other.after))
+    return all((a.translation is None) == (b.translation is None) for a, b in pairs)
+
+
+def _merged(one: Change, other: Change) -> Change:
+    before, after = (
+        Fate("accept", translation=either(a.translation, b.translation))
+        for a, b in ((one.before, other.before), (one.after, other.after))
+    )
+    return replace(one, before=before, after=after, packets=one.packets | other.packets)
 
 
 def said(change: Change) -> Said:

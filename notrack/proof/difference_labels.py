@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from notrack.netfilter.chains import End, Outcome
 from notrack.netfilter.effects import Effects, Track, Unsure
@@ -79,5 +79,12 @@ def translation_of(effects: Effects) -> Translation | None:
     return Translation(tuple(changes))
 
 
-def untracked(fate: Fate) -> Fate:
-    return replace(fate, tracked=False, translation=None)
+def either(one: Translation | None, other: Translation | None) -> Translation | None:
+    """One of two translations: every value that either may give. What one of them keeps is told as well."""
+    if one is None or other is None:
+        return one or other
+    known: dict[Field, IntervalSet | None] = {}
+    for field, values in (*one.changes, *other.changes):
+        before = known.get(field, values)
+        known[field] = before | values if before is not None and values is not None else None
+    return Translation(tuple(known.items()))

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from notrack.packets.address import Family
-from notrack.packets.intervals import IntervalSet
+from notrack.packets.address import Family, prefix_text, prefixes
 from notrack.proof.counters import counter_of, helper_text
 from notrack.ruleset.core import Action, Chain, Fact, Guard, Literal, Nat, OneOf, Rule, Ruleset, Table
 
@@ -32,7 +31,7 @@ def _rule(rule: Rule, family: Family) -> Rule:
     if not facts and not moves:
         return rule
     guard = _guard(rule.guard, family) if facts else rule.guard
-    return Rule(guard, tuple(_action(action) for action in rule.actions), rule.origin)
+    return Rule(guard, tuple(_action(action, family) for action in rule.actions), rule.origin)
 
 
 def _guard(guard: Guard, family: Family) -> Guard:
@@ -53,14 +52,17 @@ def _literal(part: Literal, family: Family) -> Literal:
     return replace(part, name=counter.text, negated=part.negated != counter.negated)
 
 
-def _action(action: Action) -> Action:
+def _action(action: Action, family: Family) -> Action:
     if not isinstance(action, Nat):
         return action
-    words = [action.kind.value, *_spans("to", action.addresses), *_spans("ports", action.ports)]
+    words = [action.kind.value]
+    if action.addresses is not None:
+        found = prefixes(action.addresses, family)
+        words += ["to", ", ".join(prefix_text(low, length, family) for low, length in found)]
+    if action.ports is not None:
+        words += ["port", ", ".join(_span(low, high) for low, high in action.ports)]
     return replace(action, text=" ".join(words))
 
 
-def _spans(word: str, values: IntervalSet | None) -> list[str]:
-    if values is None:
-        return []
-    return [word, ", ".join(f"{low}" if low == high else f"{low}-{high}" for low, high in values)]
+def _span(low: int, high: int) -> str:
+    return f"{low}" if low == high else f"{low}-{high}"

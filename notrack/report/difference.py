@@ -112,7 +112,7 @@ def _depends(group: Group) -> str:
     facts = [f"`{name}`" for name in group.packets.facts()]
     if not facts:
         return ""
-    return f" (depending on {', '.join(facts[:2])}{' and more' if len(facts) > 2 else ''})"
+    return f" (depending on {facts[0]}{' and more' if len(facts) > 1 else ''})"
 
 
 def change_words(change: Change) -> str:
