@@ -93,9 +93,10 @@ def difference(
 ) -> Difference:
     """Every packet of a family whose fate differs between two rulesets on one host.
 
-    Never raises: what would cost more than the budget is named in `undecided`.
+    Never raises: what would cost more than the budget (its time is that of one way through the host) is named
+    in `undecided`.
     """
-    space = Space(family, budget)
+    space = Space(family, budget or _BUDGET)
     labels = Labels(space, {})
     sides = tuple(Side(spelled(one, family), host, space, labels) for one in (before, after))
     cast = Cast(space, tcp_loose=host.tcp_loose is not False)
@@ -103,12 +104,22 @@ def difference(
     changes: list[Change] = []
     undecided: list[str] = []
     for view in Way:
+        space.meter.restart()
+        hard: dict[str, list[str]] = {}
         for role in Role:
             try:
                 changes += run.changes(role, view)
             except TooHard as reason:
-                undecided.append(f"{role.value} packets, {view.value}: {reason}")
+                hard.setdefault(str(reason), []).append(role.value)
+        undecided += [f"{view.value}, {_several(roles)}: {reason}" for reason, roles in hard.items()]
     return Difference(family, tuple(changes), tuple(undecided), tuple(space.names))
+
+
+_BUDGET = Budget(seconds=60.0)
+
+
+def _several(roles: list[str]) -> str:
+    return "all packets" if len(roles) == len(Role) else f"{', '.join(roles)} packets"
 
 
 class _Run:

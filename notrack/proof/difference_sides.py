@@ -17,6 +17,7 @@ from notrack.netfilter.model import Model
 from notrack.netfilter.tracking import never_tracked
 from notrack.netfilter.ways import LOOPBACK_INTERFACE, Way
 from notrack.packets import questions
+from notrack.packets.budget import TooHard
 from notrack.packets.diagram import EMPTY, FULL
 from notrack.packets.fields import NO_INTERFACE, Field
 from notrack.packets.space import Space
@@ -58,15 +59,25 @@ class Side:
         self.space = space
         self.labels = labels
         self._fates: dict[Way, int] = {}
+        self._hard: dict[Way, str] = {}
 
     @property
     def tracks(self) -> bool:
         return self.model.tracks
 
     def fates(self, view: Way) -> int:
-        """The function from packets, with the state of their flow, to their fates."""
+        """The function from packets, with the state of their flow, to their fates.
+
+        Raises `TooHard`, of a way for which it did once at once.
+        """
+        if view in self._hard:
+            raise TooHard(self._hard[view])
         if view not in self._fates:
-            self._fates[view] = self._joined(view)
+            try:
+                self._fates[view] = self._joined(view)
+            except TooHard as reason:
+                self._hard[view] = str(reason)
+                raise
         return self._fates[view]
 
     def _joined(self, view: Way) -> int:
