@@ -62,9 +62,10 @@ def unguarded(view: View) -> Iterator[Unguarded]:
     """Every accept by source port that lets more in than answers."""
     found = list(_by_source_port(view))
     sent = IntervalSet.of(span for _, sources in found for span in sources)
-    for group in _groups(view, [rule for rule, _ in found]):
+    rules = [rule for rule, _ in found]
+    for group in _groups(view, rules):
         for way in (Way.LOCAL_IN, Way.FORWARD):
-            yield from _of_group(view, way, group, sent)
+            yield from _of_group(view, way, group, rules, sent)
 
 
 def _groups(view: View, rules: list[Rule]) -> Iterator[list[Rule]]:
@@ -80,15 +81,19 @@ def _groups(view: View, rules: list[Rule]) -> Iterator[list[Rule]]:
         yield close[at : at + CLOSE]
 
 
-def _of_group(view: View, way: Way, group: list[Rule], sent: IntervalSet) -> Iterator[Unguarded]:
+def _of_group(
+    view: View, way: Way, group: list[Rule], rules: list[Rule], sent: IntervalSet
+) -> Iterator[Unguarded]:
+    """What some of the rules let in that would be stopped without all of them."""
     if not group:
         return
+    chosen = {id(rule) for rule in group}
     space = view.model.space
     asked = opening(view, group) & PacketSet(space, _cover(view, group))
     packets = asked if way is Way.LOCAL_IN else asked & strangers(view)
-    for found in opened(view, way, packets, group):
+    for found in opened(view, way, packets, rules):
         let = ordinary(found.packets)
-        if not let or (way is Way.FORWARD and not from_anyone(let)):
+        if id(found.rule) not in chosen or not let or (way is Way.FORWARD and not from_anyone(let)):
             continue
         wrong = {protocol: _wrong(view, let, protocol) for protocol in _ORDER}
         protocols = tuple(protocol for protocol in _ORDER if wrong[protocol].size() > STRAY)
