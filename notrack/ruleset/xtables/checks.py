@@ -46,8 +46,14 @@ _PLAIN: Mapping[Kind, Callable[[str], object]] = {
     Kind.PORTS: re.compile(_PORT).fullmatch,
     Kind.PORTLIST: re.compile(rf"{_PORT}(?:,{_PORT}){{0,14}}").fullmatch,
     Kind.MAC: re.compile(r"[0-9A-F]{2}(?::[0-9A-F]{2}){5}", re.IGNORECASE).fullmatch,
+    Kind.PROTOCOL: frozenset(("tcp", "udp", "icmp")).__contains__,
+    Kind.INTERFACE: re.compile(r"[\w.-]{1,15}", re.ASCII).fullmatch,
 }
-_CHECKED = frozenset((*_ANY_FAMILY, *_BY_FAMILY))
+_ALL: Mapping[Kind, Callable[[str], object]] = {
+    kind: lambda _: True for kind in Kind if kind not in _ANY_FAMILY and kind not in _BY_FAMILY
+}
+_QUICK: Mapping[Kind, Callable[[str], object]] = {**_ALL, **_PLAIN}
+_QUICK4: Mapping[Kind, Callable[[str], object]] = {**_QUICK, Kind.ADDRESS: _ADDRESS}
 
 
 class Checks:
@@ -67,12 +73,8 @@ class Checks:
 
     def complaint(self, kind: Kind, value: str, family: Family | None) -> str | None:
         """What is wrong with a value; None if nothing is, or if only a resolver or a kernel could tell."""
-        if kind not in _CHECKED:
-            return None
-        plain = _PLAIN.get(kind)
+        plain = (_QUICK4 if family is Family.IPV4 else _QUICK).get(kind)
         if plain is not None and plain(value):
-            return None
-        if kind is Kind.ADDRESS and family is Family.IPV4 and _ADDRESS(value):
             return None
         kinds = self._known.get(family)
         if kinds is None:

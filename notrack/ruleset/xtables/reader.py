@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Iterator
 from typing import TypeGuard
@@ -15,6 +16,7 @@ from notrack.ruleset.xtables.cursor import Problem
 from notrack.ruleset.xtables.family import guessed, parts
 from notrack.ruleset.xtables.rule_reader import LineReader
 from notrack.ruleset.xtables.scope import Scope
+from notrack.ruleset.xtables.template import TEMPLATES, Shape, Template, shape, template
 from notrack.ruleset.xtables.tree import (
     Broken,
     Chain,
@@ -102,6 +104,7 @@ class _Reader:
         self.scopes: dict[Family | None, Scope] = {}
         self.scope = self._scope(family)
         self.said: set[str] = set()
+        self.templates: dict[Shape, Template] = {}
         self.checks = Checks()
 
     def _scope(self, family: Family | None) -> Scope:
@@ -171,12 +174,28 @@ class _Reader:
         self._rule(line[found.end() :], span, (int(found[1]), int(found[2])), found.end())
 
     def _rule(self, line: str, span: Span, counters: Counters | None, shift: int) -> None:
-        reader = LineReader(split(line), self.scope, self._scope, self.checks)
         place = Span(self.source, span.start + shift, span.end) if shift else span
+        words = split(line)
+        kind = shape(words)
+        known = self.templates.get(kind)
+        if known is not None:
+            rule = known.filled(words.texts, self.checks, self.scope.family, counters, place)
+            if rule is not None:
+                self._add(rule)
+                return
+        reader = LineReader(words, self.scope, self._scope, self.checks)
         result = reader.result(place, counters)
+        if kind and isinstance(result, Rule) and not reader.problems and len(self.templates) < TEMPLATES:
+            self._keep(kind, result, words.texts, counters)
         for problem in reader.problems:
             self._problem(problem, place)
         self._add(Broken(span.text, span) if result is None else result)
+
+    def _keep(self, kind: Shape, rule: Rule, texts: list[str], counters: Counters | None) -> None:
+        bare = dataclasses.replace(rule, counters=None) if counters is not None else rule
+        made = template(bare, texts, self.scope.family)
+        if made is not None:
+            self.templates[kind] = made
 
     def _problem(self, problem: Problem, line: Span) -> None:
         place = words_span(line, problem.place)
@@ -266,6 +285,7 @@ class _Reader:
                 self._closed()
             self.part = self.parts.pop(0)[1]
             self.scope = self._scope(self.part)
+            self.templates.clear()
 
     def _other(self, line: str, span: Span) -> None:
         if _SHELL.match(line):
