@@ -45,8 +45,8 @@ def broad(view: View, way: Way) -> Iterator[Broad]:
     gone = [protocol for protocol in (TCP, UDP) if not _left(view, way, protocol)]
     for one in candidates:
         named = bound(one.visit.rule.guard, Field.PROTOCOL, view.family)
-        protocols = tuple(protocol for protocol in gone if protocol in named)
-        if protocols:
+        protocols = tuple(protocol for protocol in (TCP, UDP) if protocol in named)
+        if protocols and all(protocol in gone for protocol in protocols):
             space = view.model.space
             cut = PacketSet(space, space.among(Field.PROTOCOL, protocols[0]))
             yield Broad(one, protocols, ordinary(one.packets) & cut)

@@ -142,6 +142,18 @@ RULE = Rule(
             """,
         ),
         Example(
+            "everything by default, but for one port of one protocol",
+            """
+            table inet raw {
+              chain pre {
+                type filter hook prerouting priority raw; policy accept;
+                tcp dport 22 accept
+                notrack
+              }
+            }
+            """,
+        ),
+        Example(
             "one protocol by default, but for SSH",
             """
             *raw
