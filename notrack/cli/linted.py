@@ -72,6 +72,7 @@ def subject(
     specs = [source for source in sources if recognised(source.text) is Format.SITE]
     reading = read_all([source for source in sources if source not in specs], family, include)
     sites, told = [], list(reading.diagnostics)
+    remarks: list[Diagnostic] = []
     for spec in specs:
         from notrack.site import load_text
 
@@ -81,8 +82,8 @@ def subject(
             told += rejected.diagnostics
         else:
             sites.append(site)
-            told += warnings
+            remarks += warnings  # rules of the linter say them
     read = {document.source: document for document in reading.documents}
     documents = tuple(read.get(source) or Document(source, Format.SITE) for source in sources)
     whole = Reading(reading.ruleset, documents, reading.diagnostics)
-    return Subject(whole, host, tuple(sites)), tuple(told)
+    return Subject(whole, host, tuple(sites), tuple(remarks)), tuple(told)

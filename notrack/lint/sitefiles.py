@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
+from notrack.lint.finding import Fault
 from notrack.lint.subject import Subject
 from notrack.packets.address import AddressSet
 from notrack.ruleset.recognition import Format
 from notrack.site.model import Site
+from notrack.text.diagnostic import Related
 from notrack.text.source import Span
 
 
@@ -40,3 +43,16 @@ def own_addresses(site: Site) -> AddressSet:
     for interface in site.interfaces:
         found = found | interface.addresses
     return found
+
+
+def remarks(subject: Subject, code: str) -> Iterator[Fault]:
+    """What the language warned about under a code."""
+    for one in subject.remarks:
+        span = placed(subject, one.span) if one.code == code and one.span is not None else None
+        if span is not None:
+            related = tuple(
+                Related(place, other.message)
+                for other in one.related
+                if (place := placed(subject, other.span)) is not None
+            )
+            yield Fault(span, one.message, one.help or "say what was meant", related)

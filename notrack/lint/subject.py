@@ -16,6 +16,7 @@ from notrack.ruleset.formats import Document, Reading
 if TYPE_CHECKING:
     from notrack.lint.entries import Entry
     from notrack.site.model import Site
+    from notrack.text.diagnostic import Diagnostic
 
 
 @dataclass
@@ -25,6 +26,7 @@ class Subject:
     reading: Reading
     host: Host = UNKNOWN_HOST
     sites: tuple[Site, ...] = field(default=())
+    remarks: tuple[Diagnostic, ...] = field(default=())  # what the site language warned about
 
     @property
     def ruleset(self) -> Ruleset:

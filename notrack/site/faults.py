@@ -37,9 +37,15 @@ class Faults:
         return self.errors + self.silent
 
     def warn(
-        self, span: Span, message: str, help: str | None = None, related: tuple[Related, ...] = ()
+        self,
+        span: Span,
+        message: str,
+        help: str | None = None,
+        related: tuple[Related, ...] = (),
+        code: str = "NT905",
     ) -> None:
-        self.found.append(Diagnostic(Severity.WARNING, message, span, help, related))
+        """Something that is taken, and probably not meant. `code` is that under which the linter says it."""
+        self.found.append(Diagnostic(Severity.WARNING, message, span, help, related, code=code))
 
     def errors_in_order(self) -> tuple[Diagnostic, ...]:
         """Every error, those of one file in the order of its text; files in the order they were met."""

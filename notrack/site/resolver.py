@@ -125,4 +125,5 @@ def _unused(scope: Scope, sides: Sides, faults: Faults) -> None:
         interface: Interface | None = sides.interfaces.get(name)
         if interface is not None and interface.addresses:
             continue  # its addresses say which ones are the host's own
-        faults.warn(entry.name.span, f"{entry.kind} `{name}` is never used", "take it out, or use it")
+        message = f"{entry.kind} `{name}` is never used"
+        faults.warn(entry.name.span, message, "take it out, or use it", code="NT904")
