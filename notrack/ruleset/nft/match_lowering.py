@@ -14,6 +14,7 @@ from notrack.ruleset.nft.expression_writer import expression_text
 from notrack.ruleset.nft.statement_writer import statement_text
 from notrack.ruleset.nft.subject import METAS, Subject, bits, subject, values
 from notrack.ruleset.nft.variables import spliced
+from notrack.ruleset.xtables.values import masked
 
 Sets = dict[str, t.Set]
 _EVALUATED = (t.Numgen, t.Limit, t.Quota, t.ConnectionLimit)
@@ -108,7 +109,10 @@ def _under_mask(match: t.Match, left: t.Binary) -> core.Guard | None:
         return (core.Masked(reads.field, mask, value, negated),)
     if reads.bits == 8:
         return (*reads.needs, core.Among(reads.field, bits_set(mask, value), negated))
-    return None
+    if (reads.scale, reads.shift) != (1, 0) or reads.kind == "interface":
+        return None
+    found = masked(value, mask, reads.bits)
+    return None if found is None else (*reads.needs, core.Among(reads.field, found, negated))
 
 
 def _flags(match: t.Match) -> core.Guard | None:

@@ -36,10 +36,19 @@ def _address(field: Field) -> Callable[[Option, Family], core.Guard]:
         if found is None:
             found = values.addresses(word, family)
         if found is None:
-            return (core.Fact(f"{option.name} {bare(option.values[0])}", option.negated),)
+            fact = core.Fact(f"{option.name} {bare(option.values[0])}", option.negated)
+            return _within(field, values.enclosing(word, family), fact, family)
         return among(field, found, option.negated, family)
 
     return literals
+
+
+def _within(field: Field, around: IntervalSet, fact: core.Fact, family: Family) -> core.Guard:
+    """A fact that can hold only for addresses of a network."""
+    outside = among(field, around, True, family)
+    if not fact.negated:
+        return (*among(field, around, False, family), fact)
+    return (fact,) if outside == NEVER else (core.OneOf((outside, (fact,))),)
 
 
 def saved_address(word: str) -> IntervalSet | None:

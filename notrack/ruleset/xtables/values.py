@@ -15,7 +15,9 @@ from notrack.ruleset.xtables.names import DSCP_CLASSES, ICMP_TYPES, PROTOCOLS, S
 STATES = ("INVALID", "NEW", "ESTABLISHED", "RELATED", "UNTRACKED", "SNAT", "DNAT")
 STATUSES = ("EXPECTED", "SEEN_REPLY", "ASSURED", "CONFIRMED", "NONE")
 PORTS_MAXIMUM = 15  # of one multiport option; a range counts twice
-SCATTER_MAXIMUM = 4096  # intervals of an address with a mask that has holes
+# Intervals of an address with a mask that has holes. A mask like 255.0.0.255 would need 65,536, which takes
+# the model half a second for each rule that has one.
+SCATTER_MAXIMUM = 4096
 _NAME = re.compile(r"[A-Za-z0-9_](?:[\w.+*-]*[A-Za-z0-9_+*])?\.?", re.ASCII)
 _NUMERIC = re.compile(r"[\d.]+")
 _MAC = re.compile(r"[0-9A-Fa-f]{1,2}(?::[0-9A-Fa-f]{1,2}){5}")
@@ -100,6 +102,20 @@ def addresses(word: str, family: Family) -> IntervalSet | None:
     if any(item is None for item in found):
         return None
     return IntervalSet.of(span for item in found if item is not None for span in item)
+
+
+def enclosing(word: str, family: Family) -> IntervalSet:
+    """The network in which all addresses of a word lie, as far as it tells: all there are for a name."""
+    text, slash, length = word.partition("/")
+    base = _literal(text, family)
+    if base is None or not slash or "," in word:
+        return family.whole
+    mask = _mask(length, family)
+    every = (1 << family.bits) - 1
+    leading = family.bits - (mask ^ every).bit_length()  # bits before the first hole
+    tail = (1 << family.bits - leading) - 1
+    low = base & every & ~tail
+    return IntervalSet(((low, low | tail),))
 
 
 def address_range(word: str, family: Family) -> IntervalSet:
@@ -233,7 +249,7 @@ def _network(word: str, family: Family) -> IntervalSet | None:
         if ":" in text or _NUMERIC.fullmatch(text) or not _NAME.fullmatch(text):
             raise Meaningless(_not_an_address(text, family))
         return None
-    return _masked(base & mask, mask, family.bits)
+    return masked(base & mask, mask, family.bits)
 
 
 def _literal(text: str, family: Family) -> int | None:
@@ -274,8 +290,10 @@ def _mask(text: str, family: Family) -> int:
     return mask
 
 
-def _masked(base: int, mask: int, bits: int) -> IntervalSet | None:
-    """The addresses that equal `base` under the mask."""
+def masked(base: int, mask: int, bits: int) -> IntervalSet | None:
+    """The numbers of so many bits that equal `base` under the mask; None if they are too scattered."""
+    if base & ~mask:
+        return IntervalSet()
     tail = ((1 << bits) - 1) ^ mask
     plain = ((tail + 1) & -(tail + 1)).bit_length() - 1  # trailing bits that the mask leaves out
     holes = [bit for bit in range(plain, bits) if tail >> bit & 1]

@@ -334,3 +334,16 @@ def test_later_fragments_of_ipv6_by_their_offset() -> None:
     later = (V6, core.Among(Field.FRAGMENT, IntervalSet.single(Fragment.LATER)))
     for match in ("frag frag-off > 0", "frag frag-off != 0", "frag frag-off & 0x1fff != 0"):
         assert rules(f"{match} accept") == [(later, (ACCEPT,))]
+
+
+def test_bits_of_addresses_and_ports_are_exact_where_they_are_few_numbers() -> None:
+    (guard, _), (negated, _) = rules(
+        "ip saddr & 255.255.255.253 == 10.0.0.1 accept\ntcp dport & 0xff00 != 0x1000 accept"
+    )
+    source = IntervalSet.of([address("10.0.0.1"), address("10.0.0.3")])
+    assert guard == (V4, core.Among(Field.SOURCE, source))
+    assert negated == (TCP, ports((0x1000, 0x10FF), negated=True))
+    ((never, _),) = rules("ip saddr & 255.255.0.0 == 10.0.0.1 accept")
+    assert never == (V4, core.Among(Field.SOURCE, IntervalSet()))
+    ((suffix, _),) = rules("ip6 saddr & ::ffff:ffff:ffff:ffff == ::1 accept")
+    assert suffix[0] == V6 and isinstance(suffix[1], core.Fact)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from notrack.packets.fields import Field, Fragment
@@ -96,6 +98,19 @@ def test_names_that_only_a_resolver_knows_are_facts() -> None:
 
 def test_a_mask_with_too_many_holes_is_a_fact() -> None:
     assert guard("-s 0.0.0.9/0.0.0.255") == (core.Fact("-s 0.0.0.9/0.0.0.255"),)
+
+
+def test_it_holds_within_its_network_alone() -> None:
+    """`10.0.0.1/255.0.0.255`: whatever the bits in the middle are, it is an address of 10.0.0.0/8."""
+    network = IntervalSet(((0x0A000000, 0x0AFFFFFF),))
+    fact = core.Fact("-s 10.0.0.1/255.0.0.255")
+    assert guard("-s 10.0.0.1/255.0.0.255") == (core.Among(Field.SOURCE, network), fact)
+    (either,) = guard("! -s 10.0.0.1/255.0.0.255")
+    assert either == core.OneOf(
+        ((core.Among(Field.SOURCE, network, negated=True),), (replace(fact, negated=True),))
+    )
+    (suffix,) = guard("-s ::1/::ffff:ffff:ffff:ffff", V6)
+    assert isinstance(suffix, core.Fact)
 
 
 def test_a_mask_with_a_few_holes_is_exact() -> None:
