@@ -19,6 +19,7 @@ from notrack.packets.fields import Field
 from notrack.packets.packet_set import PacketSet
 from notrack.packets.space import Space
 from notrack.packets.witness import Witness
+from notrack.proof.difference_fragments import lost_fragments
 from notrack.proof.difference_labels import Fate
 from notrack.proof.difference_names import spelled
 from notrack.proof.difference_openers import Openers, answerable
@@ -156,6 +157,8 @@ class _Run:
             yield from self.openers.pairs(role, view)
         else:
             yield from self.slices.pairs(role, view)
+        if role is Role.OPENING:
+            yield from lost_fragments(self.slices, view)
 
     def domain(self, role: Role, view: Way) -> int:
         """All packets that play a role on a way."""

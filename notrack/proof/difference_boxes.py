@@ -60,8 +60,8 @@ class Cover:
 
 def cover(space: Space, diagram: int, domain: int, most: int) -> Cover:
     """At most `most` boxes of a set of packets inside a domain. May raise `TooHard`."""
-    domain = space.meet(domain, space.well_formed)
-    inside = space.meet(space.may(diagram), domain)
+    inside = space.meet(space.may(diagram), space.well_formed)
+    domain = space.join(space.meet(domain, space.well_formed), inside)
     inside, domain, marked = _without_idle(space, inside, domain)
     outside = space.minus(domain, inside)
     found: list[tuple[Box, int]] = []

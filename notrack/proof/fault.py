@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from notrack.netfilter.guards import holds
 from notrack.netfilter.tracking import Keeper
-from notrack.netfilter.ways import Way
 from notrack.packets.address import Family
 from notrack.packets.fields import Field
 from notrack.packets.packet_set import PacketSet
@@ -55,23 +54,14 @@ def tracking_fault(target: str, plan: FamilyPlan, keepers: Sequence[Keeper]) -> 
     )
 
 
-def difference_fault(
-    target: str,
-    place: Place,
-    region: PacketSet,
-    wanted: Ruleset,
-    found: Ruleset,
-    way: tuple[Way, PacketSet] | None = None,
-) -> Fault:
-    """The text and the plan differ at a place; `way`: where whole ways show it, with the packets there."""
-    both = region & way[1] if way is not None else region
-    shown = both or (way[1] if way is not None and not region else region)
-    witness = shown.witness()
+def difference_fault(target: str, place: Place, packets: PacketSet, wanted: Ruleset, found: Ruleset) -> Fault:
+    """The text and the plan differ at a place, about these packets."""
+    witness = packets.witness()
     assert witness is not None
     wants = deciding(wanted, place, witness)
     does = deciding(found, place, witness)
     what = "the rules do something else with a packet than the plan asks for"
-    return Fault(target, region.space.family, what, str(place), witness, wants, does)
+    return Fault(target, packets.space.family, what, str(place), witness, wants, does)
 
 
 def breach_fault(target: str, breach: Breach, found: Ruleset, wanted: Ruleset) -> Fault:

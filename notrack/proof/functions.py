@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from notrack.netfilter import ways
 from notrack.netfilter.chains import Algebra, Chains, End, Function
-from notrack.netfilter.effects import Effects, Track
+from notrack.netfilter.effects import NONE, Effects, Track
 from notrack.netfilter.host import UNKNOWN_HOST
 from notrack.netfilter.tracking import first_packets
 from notrack.netfilter.ways import Mounted, Stage
@@ -141,6 +141,19 @@ class Functions:
             return blocks(self.mounted(place), self.known, early=place.stage.early)
         except Opaque:
             return None
+
+    def left_alone(self, place: Place) -> int:
+        """The packets about which no rule of a place says anything: its policy decides, or nothing."""
+        mounted = self.mounted(place)
+        drops = any(item.chain.base and item.chain.base.policy is Verdict.DROP for item in mounted)
+        wanted = End.DROP if drops else End.ON
+        return questions.relabelled(
+            self.space, self.at(place).diagram, lambda leaf: int(self._is_bare(leaf, wanted))
+        )
+
+    def _is_bare(self, leaf: int, end: End) -> bool:
+        outcome = self.algebra.outcome(leaf)
+        return outcome.end is end and outcome.effects == NONE
 
     def untracked(self, stage: Stage) -> int:
         """The packets that the rules before tracking untrack at one of the two hooks that have such rules."""

@@ -300,8 +300,7 @@ class Safety:
         """What untracked flows, and what every flow needs, let through at a hook."""
         boxes = [box for _, box in essential_boxes(self.family)]
         for decision in self.plan.decisions:
-            if not (self.tracks and decision.tracked):
-                boxes += _let_through(decision, hook)
+            boxes += _let_through(decision, hook)
         if hook is Hook.INPUT and self.family is Family.IPV4:
             boxes += _memberships(self.plan.decisions)
         wanted = [guard for box in boxes for guard in guards(box)]

@@ -184,8 +184,16 @@ class _Trial:
         if way is not None:
             place = next((place for place in different if _on(place, way[0])), different[0])
             region = self._region(want, have, place)
-            faults.append(difference_fault(target, place, region, wanted, found, way))
+            shown = self._telling(region, way[1], want, place)
+            faults.append(difference_fault(target, place, shown, wanted, found))
         return True
+
+    def _telling(self, region: PacketSet, on_way: PacketSet, want: Functions, place: Place) -> PacketSet:
+        """The packets that show a difference best: those that come there, of these the ones about which a leg
+        says something."""
+        there = region & on_way or on_way
+        named = PacketSet(self.space, self.space.complement(want.left_alone(place)))
+        return there & named or there
 
     def _differs(self, want: Functions, have: Functions, place: Place) -> bool:
         """Whether two sides may do different things at a place, with packets that can be."""
