@@ -171,6 +171,24 @@ def test_where_the_last_state_rule_goes_everything_is_untracked() -> None:
     assert any(line.startswith("everything, forwarded") and "untracked" in line for line in told)
 
 
+def test_later_fragments_are_lost_where_nothing_puts_them_together_any_more() -> None:
+    """Without a state rule a router sees fragments, and a match on ports no later one."""
+    stateless = (
+        "*filter\n:FORWARD DROP [0:0]\n-A FORWARD -p udp --dport 53 -j ACCEPT\n"
+        "-A FORWARD -p udp --sport 53 -j ACCEPT\nCOMMIT\n"
+    )
+    stateful = stateless.replace("*filter\n", "*filter\n-A OUTPUT -m conntrack --ctstate NEW -j ACCEPT\n")
+    for pair, change in (
+        ((stateful, stateless), "dropped, was accepted"),
+        ((stateless, stateful), "accepted, was dropped"),
+    ):
+        told = [line for line in words(*pair, HOST) if line.startswith("udp (later fragments)")]
+        assert len(told) == 1 and f", forwarded: {change}" in told[0]
+    kept = stateless.replace("COMMIT", "-A FORWARD -p udp -f -j ACCEPT\nCOMMIT")
+    again = stateful.replace("COMMIT", "-A FORWARD -p udp -f -j ACCEPT\nCOMMIT")
+    assert not any("fragment" in line for line in words(again, kept, HOST))
+
+
 def test_another_target_of_a_translation() -> None:
     open_forward = GATEWAY.replace("-d 10.8.0.5 -p tcp", "-d 10.8.0.0/24 -p tcp")
     after = open_forward.replace("10.8.0.5:8080", "10.8.0.6:8080")

@@ -18,9 +18,12 @@ from notrack.packets.packet import Packet
 from notrack.packets.space import Space
 from notrack.packets.witness import leaf
 from notrack.proof.difference import TRACKING, TRANSLATION, VERDICT, Change, Difference, difference
+from notrack.proof.difference_groups import gathered, groups
 from notrack.proof.difference_labels import translation_of
+from notrack.proof.difference_names import spelled
 from notrack.proof.difference_roles import Role
 from notrack.proof.difference_sides import BACK
+from notrack.report.difference import Compared, as_json, as_text
 from notrack.ruleset.core import Ruleset, Verdict
 from tests.netfilter.test_agreement import FACTS, HOST, packet, ruleset
 
@@ -177,3 +180,47 @@ def answers(
     expected = kinds(one, other) - {TRANSLATION}
     assert told(found, Role.ANSWER, {way}, told_as, held) == expected, (seed, way, str(made), str(told_as))
     return 1
+
+
+@pytest.mark.parametrize("family", list(Family))
+@pytest.mark.parametrize("seed", range(12))
+def test_every_line_has_a_packet_that_changes_as_it_says(seed: int, family: Family) -> None:
+    before, after = two(seed, family)
+    found = difference(before, after, family, HOST)
+    assert bool(found.changes) == (not found.equal)
+    for group in groups(found):
+        change = group.witness()
+        shown = change.witness()
+        assert shown is not None and change.count() > 0
+        assert change.packets <= change_of(found, change).packets
+        if change.role is not Role.OPENING or change.kind != VERDICT:
+            continue
+        packet = replace(shown.packet, state=None)
+        ends = [ended(one, packet, change, dict(shown.facts)) for one in (before, after)]
+        assert ends == [change.before.verdict, change.after.verdict], (seed, str(packet))
+    compared = Compared(before, after, HOST, (found,))
+    assert (
+        as_text(compared, every=True).count(", was ") >= len(as_text(compared, brief=True).splitlines()) - 40
+    )
+    changes = as_json(compared)["changes"]
+    assert isinstance(changes, list) and bool(changes) == bool(found.changes)
+
+
+def change_of(found: Difference, part: Change) -> Change:
+    """The change that a group is a part of."""
+    key = (part.kind, part.role, part.way, part.hook)
+    same = [c for c in gathered(found.changes) if (c.kind, c.role, c.way, c.hook) == key]
+    return next(c for c in same if (c.before, c.after) == (part.before, part.after))
+
+
+def ended(rules: Ruleset, packet: Packet, change: Change, held: dict[str, bool]) -> str:
+    """The verdict on the way that the packet takes under a ruleset."""
+    spelt = spelled(rules, packet.family)
+    try:
+        return walk(spelt, packet, HOST, way=change.way, facts=held).verdict
+    except Undetermined:
+        other = {Way.FORWARD: Way.LOCAL_IN, Way.LOCAL_OUT: Way.LOOPBACK, Way.LOOPBACK: Way.LOCAL_OUT}
+        out = None if change.way is Way.FORWARD else packet.out_interface
+        return walk(
+            spelt, replace(packet, out_interface=out), HOST, way=other[change.way], facts=held
+        ).verdict
