@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from notrack.lint.bounds import asks as asks_for
 from notrack.lint.flows import BACK, OF_ONE_PACKET, Flows, Leg
-from notrack.lint.shapes import QUESTIONS, Asks, asking, shape
+from notrack.lint.shapes import QUESTIONS, Asks, asking
 from notrack.netfilter.guards import guard_set
 from notrack.netfilter.walk import Step, Undetermined, walk
 from notrack.netfilter.ways import Way
@@ -32,7 +32,7 @@ EPHEMERAL = IntervalSet(((32768, 60999),))
 TCP = IntervalSet.single(6)
 _NAMED = (Field.SOURCE, Field.DESTINATION, Field.SOURCE_PORT, Field.DESTINATION_PORT, Field.ICMP_TYPE)
 _FEW = 64
-_TIMES = 32
+_TIMES = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +175,7 @@ class Admission:
         for leg in self.flows.at(Hook.OUTPUT if way is Way.LOCAL_OUT else Hook.PREROUTING):
             if asking(leg.written) is not asks:
                 continue
-            written = shape(leg.written)
+            written = leg.shape
             named = written.destination_port if asks is Asks.QUESTION else written.source_port
             if named.size() > _FEW or not written.protocols <= PORT_PROTOCOLS:
                 continue
@@ -235,7 +235,7 @@ class Admission:
         taken = leg.on(Way.LOCAL_IN)
         if self.verdicts.accepted(Way.LOCAL_IN, answers & taken, State.UNTRACKED):
             return False
-        if shape(leg.written).source == self.view.family.whole:
+        if leg.shape.source == self.view.family.whole:
             return True
         opening = taken & self.opening
         return not self.verdicts.accepted(Way.LOCAL_IN, opening, State.NEW, State.UNTRACKED)
@@ -250,7 +250,12 @@ class Admission:
         """The NOTRACK rules that untrack packets of a set."""
         hook = Hook.OUTPUT if way is Way.LOCAL_OUT else Hook.PREROUTING
         plain = packets.exists(OF_ONE_PACKET)
-        return tuple(leg for leg in self.flows.at(hook) if leg.on(way) & plain)
+        here, there = (packets.project(side) for side in (Field.SOURCE_PORT, Field.DESTINATION_PORT))
+
+        def may_take(leg: Leg) -> bool:
+            return bool(leg.shape.source_port & here and leg.shape.destination_port & there)
+
+        return tuple(leg for leg in self.flows.at(hook) if may_take(leg) and leg.on(way) & plain)
 
     def judge(self, way: Way, packets: PacketSet, state: State) -> Rule | None:
         """The rule that is to blame: the one that lets packets through in a state, or the one that stops them

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from notrack.lint.flows import OF_ONE_PACKET, Flows, Leg
-from notrack.lint.shapes import Asks, Shape, asking, shape
+from notrack.lint.shapes import Asks, Shape, asking
 from notrack.lint.view import View
 from notrack.netfilter.ways import Way
 from notrack.packets.fields import ICMP_PROTOCOL, PORT_PROTOCOLS, Field, State
@@ -39,14 +39,14 @@ def alone(view: View, twin: View) -> Iterator[Alone]:
             continue
         if not leg.on(_WAYS[leg.hook]) or not _has_twin(flows, leg):
             continue
-        packets = _tracked(others, leg, shape(leg.written))
+        packets = _tracked(others, leg, leg.shape)
         if packets:
             yield Alone(leg, view, twin, packets)
 
 
 def _has_twin(flows: Flows, leg: Leg) -> bool:
     """Whether a rule like this can be expected of the other family: it names a protocol, and nobody there."""
-    written = shape(leg.written)
+    written = leg.shape
     if not written.protocols <= PORT_PROTOCOLS - _ICMP:
         return False
     peer = written.source if leg.hook is Hook.PREROUTING else written.destination

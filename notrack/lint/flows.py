@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from notrack.lint.entrances import early_rules
 from notrack.lint.owners import is_generated
 from notrack.lint.raw import HOOK
+from notrack.lint.shapes import Shape, shape
 from notrack.lint.verdicts import Verdicts
 from notrack.netfilter import tracking
 from notrack.netfilter.guards import answered, guard_set
@@ -24,7 +25,7 @@ from notrack.packets.diagram import FULL
 from notrack.packets.fields import AddressType, Field, interface_value
 from notrack.packets.intervals import IntervalSet
 from notrack.packets.packet_set import PacketSet
-from notrack.ruleset.core import Among, Guard, Hook, OneOf, Rule, Ruleset, Table, Template
+from notrack.ruleset.core import Among, Guard, Hook, Notrack, OneOf, Rule, Ruleset, Table, Template
 from notrack.text.source import Span
 
 if TYPE_CHECKING:
@@ -79,7 +80,8 @@ class Leg:
         """The packets of a way that the rule untracks (and not one before it)."""
         if way not in self._on:
             taken = self._taken.get(way, PacketSet.nothing(self.flows.space))
-            self._on[way] = taken & self.flows.untracked(way)
+            kept = self.flows.keeps(self.hook)
+            self._on[way] = taken & (self.flows.ground(way) if kept else self.flows.untracked(way))
         return self._on[way]
 
     @property
@@ -98,6 +100,11 @@ class Leg:
         parts = [self.flows.view.written(*place).diagram for place in self.places]
         return PacketSet(self.flows.space, self.flows.space.first(parts))
 
+    @cached_property
+    def shape(self) -> Shape:
+        """What it names, field by field."""
+        return shape(self.written)
+
 
 class Flows:
     """The untracked flows of a view, computed when they are asked for."""
@@ -108,6 +115,7 @@ class Flows:
         self.verdicts = Verdicts(view)
         self._ground: dict[Way, PacketSet] = {}
         self._untracked: dict[Way, PacketSet] = {}
+        self._keeps: dict[Hook, bool] = {}
         self._answered: dict[Way, PacketSet] = {}
         self._returning: dict[Way, PacketSet] = {}
 
@@ -141,8 +149,38 @@ class Flows:
         leg = found.setdefault(key, Leg(self, hook, rule))
         leg.add(*place, taken)
 
+    @cached_property
+    def failing(self) -> tuple[Rule, ...]:
+        """The rules that say CT or NOTRACK and untrack nothing: too late, shadowed, without option."""
+        working = {id(rule) for leg in self.legs for _, _, rule in leg.places}
+        return tuple(
+            rule
+            for table in self.view.ruleset.tables
+            if self.view.family in table.families
+            for chain in table.chains
+            for rule in chain.rules
+            if id(rule) not in working
+            and any(isinstance(action, Notrack | Template) for action in rule.actions)
+        )
+
+    @cached_property
+    def by_ports(self) -> dict[frozenset[IntervalSet], list[Leg]]:
+        """The legs by the ports that they name, on whichever side."""
+        found: dict[frozenset[IntervalSet], list[Leg]] = {}
+        for leg in self.legs:
+            found.setdefault(ports_key(leg.shape), []).append(leg)
+        return found
+
     def at(self, hook: Hook) -> tuple[Leg, ...]:
         return tuple(leg for leg in self.legs if leg.hook is hook)
+
+    def keeps(self, hook: Hook) -> bool:
+        """Whether all that rules untrack at a hook goes on from there."""
+        if hook not in self._keeps:
+            made = self.view.raw(hook)
+            every = self.space.first([one.packets for one in made.takings]) if made is not None else FULL
+            self._keeps[hook] = made is not None and every == made.untracked
+        return self._keeps[hook]
 
     def ground(self, way: Way) -> PacketSet:
         """All packets that may take a way, whole ones, whatever tracking says of them."""
@@ -217,11 +255,19 @@ class Flows:
         Where the host's own addresses are not known, an answer from one of those that the packets name is
         enough; on the way through, an answer that comes in by any interface is.
         """
-        back = self.answered(way)
+        if not packets:
+            return packets
+        back = self.answered(way) & self._at_ports(packets)
         loose = self.unsettled(packets, way)
         if loose:
             back = ((back & packets.exists(OF_ONE_PACKET)) - self._to_itself(packets, way)).exists(loose)
         return packets & back
+
+    def _at_ports(self, packets: PacketSet) -> PacketSet:
+        """All packets at the ports of some: it keeps what follows small."""
+        sides = (Field.SOURCE_PORT, Field.DESTINATION_PORT)
+        ports = {side: self.space.project(packets.diagram, side) for side in sides}
+        return PacketSet(self.space, self.space.cube(ports))
 
     def _to_itself(self, packets: PacketSet, way: Way) -> PacketSet:
         """The packets to an address from which they come, where a few addresses of one end are named: where
@@ -236,9 +282,11 @@ class Flows:
             found = PacketSet(self.space, self.space.among(Field.SOURCE, destination))
         return found
 
-    def unpaired(self, packets: PacketSet, way: Way) -> PacketSet:
+    def unpaired(self, packets: PacketSet, way: Way, paired: PacketSet | None = None) -> PacketSet:
         """The packets whose answers come, and are tracked for certain: of interfaces that are known."""
-        rest = (packets & self.returning(way)) - self.paired(packets, way) - self._to_itself(packets, way)
+        paired = self.paired(packets, way) if paired is None else paired
+        rest = (packets & self.returning(way)) - paired
+        rest = rest - self._to_itself(packets, way) if rest else rest
         return self.known(rest, way)
 
     def suspect(self, way: Way) -> PacketSet:
@@ -270,6 +318,10 @@ class Flows:
         if known is not None:
             return IntervalSet.of((interface_value(one.name),) * 2 for one in known) - lo
         return (IntervalSet.of(_named(self.view.ruleset)) - lo) or None
+
+
+def ports_key(one: Shape) -> frozenset[IntervalSet]:
+    return frozenset((one.source_port, one.destination_port))
 
 
 def _named(ruleset: Ruleset) -> Iterable[tuple[int, int]]:

@@ -11,8 +11,8 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass, replace
 
-from notrack.lint.flows import BACK, OF_ONE_PACKET, Flows, Leg
-from notrack.lint.shapes import Asks, asking, differences, repeats, shape
+from notrack.lint.flows import BACK, OF_ONE_PACKET, Flows, Leg, ports_key
+from notrack.lint.shapes import Asks, asking, differences, repeats
 from notrack.lint.verdicts import OPENING
 from notrack.lint.view import View
 from notrack.netfilter.ways import Way
@@ -94,21 +94,21 @@ def _half(flows: Flows, leg: Leg) -> Half | None:
 
 def _arriving(flows: Flows, leg: Leg) -> Half | None:
     here, through = (_plain(flows, leg, way) for way in (Way.LOCAL_IN, Way.FORWARD))
-    paired = ordinary(flows.paired(here, Way.LOCAL_IN))
-    passed = ordinary(flows.paired(through, Way.FORWARD))
-    pairs_itself = _pairs_itself(leg)
-    rest = flows.unpaired(here, Way.LOCAL_IN)
-    if passed and not (pairs_itself and flows.view.is_whole):
-        rest = rest - flows.paired(through, Way.FORWARD).exists((Field.DESTINATION, *_HOST_KINDS))
-    rest = wanted(flows, Way.LOCAL_IN, rest)
-    if not rest and paired and wanted(flows, Way.LOCAL_IN, paired):
+    paired, passed = flows.paired(here, Way.LOCAL_IN), flows.paired(through, Way.FORWARD)
+    rest = flows.unpaired(here, Way.LOCAL_IN, paired)
+    passing = flows.unpaired(through, Way.FORWARD, passed) if _forwards(flows) else through - through
+    pairs_itself, whole = _pairs_itself(leg), flows.view.is_whole
+    passes = ordinary(passed) if passed else passed
+    if passes and not (pairs_itself and whole):
+        rest = rest - passed.exists((Field.DESTINATION, *_HOST_KINDS))
+    rest, partly = wanted(flows, Way.LOCAL_IN, rest), ordinary(paired)
+    if not rest and partly and wanted(flows, Way.LOCAL_IN, partly):
         return None
-    passing = flows.unpaired(through, Way.FORWARD) if _forwards(flows) else PacketSet.nothing(flows.space)
     passing = wanted(flows, Way.FORWARD, passing)
-    meant = not rest or (not paired and ((passed and not pairs_itself) or _is_for_others(flows, leg)))
+    meant = not rest or (not partly and ((passes and not pairs_itself) or _is_for_others(flows, leg)))
     if passing and meant:
-        return Half(Kind.FORWARDED, flows.view, leg, Way.FORWARD, passing, partly=bool(passed))
-    return Half(Kind.ONE_WAY, flows.view, leg, Way.LOCAL_IN, rest, partly=bool(paired)) if rest else None
+        return Half(Kind.FORWARDED, flows.view, leg, Way.FORWARD, passing, partly=bool(passes))
+    return Half(Kind.ONE_WAY, flows.view, leg, Way.LOCAL_IN, rest, partly=bool(partly)) if rest else None
 
 
 def _pairs_itself(leg: Leg) -> bool:
@@ -119,20 +119,20 @@ def _pairs_itself(leg: Leg) -> bool:
 
 def _leaving(flows: Flows, leg: Leg) -> Half | None:
     packets = _plain(flows, leg, Way.LOCAL_OUT)
-    rest = flows.unpaired(packets, Way.LOCAL_OUT)
-    rest = wanted(flows, Way.LOCAL_OUT, rest)
+    paired = flows.paired(packets, Way.LOCAL_OUT)
+    rest = wanted(flows, Way.LOCAL_OUT, flows.unpaired(packets, Way.LOCAL_OUT, paired))
     if not rest or _inside(flows, leg):
         return None
-    partly = bool(ordinary(flows.paired(packets, Way.LOCAL_OUT)))
+    partly = bool(ordinary(paired))
     return Half(Kind.ONE_WAY, flows.view, leg, Way.LOCAL_OUT, rest, partly=partly)
 
 
 def _inside(flows: Flows, leg: Leg) -> bool:
     """Whether the rule is for the host's connections to itself, both directions of which OUTPUT sees."""
-    over = leg.on(Way.LOOPBACK).may()
-    if not over or flows.unpaired(over, Way.LOOPBACK):
+    if all(side.size() > _LIMITED for side in (leg.shape.source, leg.shape.destination)):
         return False
-    return any(over.project(side).size() <= _LIMITED for side in (Field.SOURCE, Field.DESTINATION))
+    over = leg.on(Way.LOOPBACK).may()
+    return bool(over) and not flows.unpaired(over, Way.LOOPBACK)
 
 
 def _plain(flows: Flows, leg: Leg, way: Way) -> PacketSet:
@@ -144,8 +144,10 @@ def _plain(flows: Flows, leg: Leg, way: Way) -> PacketSet:
     packets = packets - stolen if stolen else packets
     space = flows.space
     udp = {Field.PROTOCOL: IntervalSet.single(17)}
-    for port in (Field.SOURCE_PORT, Field.DESTINATION_PORT):
-        packets = packets - PacketSet(space, space.cube(udp | {port: HASHED | ONE_WAY_PORTS}))
+    named = ((Field.SOURCE_PORT, leg.shape.source_port), (Field.DESTINATION_PORT, leg.shape.destination_port))
+    for port, values in named:
+        if values & (HASHED | ONE_WAY_PORTS) and 17 in leg.shape.protocols:
+            packets = packets - PacketSet(space, space.cube(udp | {port: HASHED | ONE_WAY_PORTS}))
     return packets
 
 
@@ -194,7 +196,7 @@ def _is_for_others(flows: Flows, leg: Leg) -> bool:
     """
     if flows.verdicts.filters(Hook.INPUT):
         return False
-    written = shape(leg.written)
+    written = leg.shape
     return any(side.size() <= _LIMITED for side in (written.source, written.destination))
 
 
@@ -224,12 +226,13 @@ def _brought_together(flows: Flows, found: list[Half]) -> list[Half]:
 
 def _repeated(flows: Flows, leg: Leg) -> Leg | None:
     """The rule of PREROUTING that a rule of OUTPUT repeats, if nothing else there is its mirror."""
-    mine = shape(leg.written)
-    others = [shape(one.written) for one in flows.at(Hook.OUTPUT)]
-    for asked in flows.at(Hook.PREROUTING):
-        theirs = shape(asked.written)
-        if repeats(theirs, mine) and not any(differences(theirs, one) == 0 for one in others):
-            return asked
+    mine = leg.shape
+    for asked in flows.by_ports.get(ports_key(mine), ()):
+        theirs = asked.shape
+        if asked.hook is Hook.PREROUTING and repeats(theirs, mine):
+            others = (one.shape for one in flows.by_ports[ports_key(mine)] if one.hook is Hook.OUTPUT)
+            if not any(differences(theirs, one) == 0 for one in others):
+                return asked
     return None
 
 
@@ -247,4 +250,4 @@ def _meant(asked: Half, answering: Half) -> bool:
     """Whether one rule was meant to mirror another: it differs from that in one thing alone."""
     if asked.partly or answering.partly:
         return False
-    return differences(shape(asked.leg.written), shape(answering.leg.written)) == 1
+    return differences(asked.leg.shape, answering.leg.shape) == 1

@@ -11,7 +11,7 @@ from notrack.lint.subject import Subject
 from notrack.netfilter.guards import answered, guard_set
 from notrack.packets.fields import Field
 from notrack.packets.packet_set import PacketSet
-from notrack.ruleset.core import Hook, Notrack, Template
+from notrack.ruleset.core import Hook
 from notrack.text.source import Span
 
 
@@ -25,19 +25,15 @@ def meant(half: Half) -> tuple[Span, ...]:
     never reached. Each is a fault of its own, and the cause of this one."""
     view = half.view
     space, ends = view.model.space, half.packets.exists((*OF_ONE_PACKET, Field.IN, Field.OUT)).may()
-    working = {leg.span for leg in view.flows.legs if leg.hook is not half.leg.hook}
-    found: dict[Span, None] = {}
-    for table in view.ruleset.tables if len(view.ruleset.tables) < 1000 else ():
-        for chain in table.chains if view.family in table.families else ():
-            for rule in chain.rules:
-                span = rule.origin.span
-                if span is None or span == half.leg.span or span in working:
-                    continue
-                if any(isinstance(action, Notrack | Template) for action in rule.actions):
-                    taken = PacketSet(space, guard_set(space, answered(rule.guard, view.family))).may()
-                    if ends <= taken.exists((*OF_ONE_PACKET, Field.IN, Field.OUT)):
-                        found[span] = None
+    found: list[Span] = []
+    for rule in view.flows.failing[:_MANY]:
+        taken = PacketSet(space, guard_set(space, answered(rule.guard, view.family))).may()
+        if rule.origin.span and ends <= taken.exists((*OF_ONE_PACKET, Field.IN, Field.OUT)):
+            found.append(rule.origin.span)
     return tuple(found)
+
+
+_MANY = 100
 
 
 def mirrored(subject: Subject, leg: Leg, hook: Hook) -> tuple[Written, Body] | None:

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from notrack.lint.admission import EPHEMERAL, TCP
 from notrack.lint.bounds import bound
 from notrack.lint.flows import Leg
-from notrack.lint.shapes import shape
 from notrack.lint.subject import Subject
 from notrack.lint.verdicts import called
 from notrack.lint.view import View
@@ -106,7 +105,7 @@ def _by_rule(view: View, lost: PacketSet) -> Iterator[Cut]:
 def _by_leg(view: View, ssh: PacketSet) -> Iterator[Cut]:
     """A NOTRACK rule that names the port, so that SSH is meant, and no rule that lets it in."""
     for leg in view.flows.at(Hook.PREROUTING):
-        named = shape(leg.written).destination_port
+        named = leg.shape.destination_port
         if named.size() <= _FEW and named >= PORT and leg.span is not None:
             packets = leg.on(Way.LOCAL_IN) & ssh & view.flows.answered(Way.LOCAL_IN)
             if packets:

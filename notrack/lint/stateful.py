@@ -49,16 +49,32 @@ def idle(view: View) -> Iterator[Idle]:
 
 def _of_hook(view: View, table: Table, base: Chain, hook: Hook) -> Iterator[Idle]:
     reached = _reached(view, table, base)
+    found: list[tuple[Rule, PacketSet, PacketSet]] = []
     for chain in called(base, table.chains):
         for rule in chain.rules:
-            if not _asks(rule) or reached.get(chain.name, EMPTY) == EMPTY:
-                continue
-            packets = _coming(view, hook, rule, reached[chain.name])
-            if packets is not None:
-                found = [leg for way in _WAYS[hook] for leg in view.admission.legs(way, packets)]
-                legs = tuple(dict.fromkeys(found))
-                if legs:
-                    yield Idle(rule, packets, legs)
+            if _asks(rule) and reached.get(chain.name, EMPTY) != EMPTY:
+                coming = _coming(view, hook, rule, reached[chain.name])
+                found += [] if coming is None else [(rule, *coming)]
+    reaching = _reaching(view, [(rule, over) for rule, _, over in found if over])
+    for rule, packets, _ in found:
+        if id(rule) not in reaching:
+            legs = [leg for way in _WAYS[hook] for leg in view.admission.legs(way, packets)]
+            if legs:
+                yield Idle(rule, packets, tuple(dict.fromkeys(legs)))
+
+
+def _reaching(view: View, tracked: list[tuple[Rule, PacketSet]]) -> set[int]:
+    """The rules to which tracked packets over lo come: mostly lo is let in before."""
+    if not tracked:
+        return set()
+    over = {id(rule): packets for rule, packets in tracked}
+    every = PacketSet(view.model.space, view.model.space.first([one.diagram for _, one in tracked]))
+    found: set[int] = set()
+    for visit in visits(view.model, Way.LOOPBACK, every):
+        mine = over.get(id(visit.rule))
+        if mine is not None and visit.arriving(Track.PLAIN) & mine:
+            found.add(id(visit.rule))
+    return found
 
 
 def _asks(rule: Rule) -> bool:
@@ -80,20 +96,22 @@ def _states(part: Among) -> IntervalSet:
     return whole - part.values if part.negated else part.values
 
 
-def _coming(view: View, hook: Hook, rule: Rule, reached: int) -> PacketSet | None:
-    """The packets for which a rule is but for their state, if all of them are untracked by rules."""
+def _coming(view: View, hook: Hook, rule: Rule, reached: int) -> tuple[PacketSet, PacketSet] | None:
+    """The packets for which a rule is but for their state, if rules untrack all of them but for some over lo,
+    and these."""
     space, flows = view.model.space, view.flows
     guard = tuple(part for part in rule.guard if not (isinstance(part, Among) and part.field is Field.STATE))
     asked = PacketSet(space, space.meet(guard_set(space, guard), reached)).may()
-    found = PacketSet.nothing(space)
+    found = over = PacketSet.nothing(space)
     for way in _WAYS[hook]:
         here = _as_they_leave(asked, hook) if way is Way.LOOPBACK else _outside(asked, hook)
         coming = here & flows.ground(way)
         tracked = coming - flows.untracked(way).must()
-        if tracked and (way is not Way.LOOPBACK or _arrives(view, rule, tracked)):
+        if tracked and way is not Way.LOOPBACK:
             return None
+        over = over | tracked
         found = found | (coming - tracked)
-    return found or None
+    return (found, over) if found else None
 
 
 def _outside(asked: PacketSet, hook: Hook) -> PacketSet:
@@ -109,14 +127,6 @@ def _as_they_leave(asked: PacketSet, hook: Hook) -> PacketSet:
     side = Field.IN if hook is Hook.INPUT else Field.OUT
     over = asked & PacketSet(asked.space, asked.space.among(side, LOOPBACK_INTERFACE))
     return over.exists((Field.IN, Field.OUT))
-
-
-def _arrives(view: View, rule: Rule, packets: PacketSet) -> bool:
-    """Whether some packet over lo that is tracked comes as far as the rule: mostly lo is let in before."""
-    for visit in visits(view.model, Way.LOOPBACK, packets):
-        if visit.rule is rule and visit.arriving(Track.PLAIN):
-            return True
-    return False
 
 
 def _reached(view: View, table: Table, base: Chain) -> dict[str, int]:

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from notrack.lint.flows import OF_ONE_PACKET, Flows, Leg
 from notrack.lint.halves import HASHED
-from notrack.lint.shapes import shape
 from notrack.lint.verdicts import OPENING
 from notrack.lint.view import View
 from notrack.netfilter.ways import Way
@@ -49,7 +48,7 @@ def half_tunnels(view: View) -> Iterator[Tunnel]:
     for leg in flows.legs:
         if leg.hook not in _WAYS or leg.is_generated:
             continue
-        to = shape(leg.written).destination_port
+        to = leg.shape.destination_port
         for low, high in to & HASHED if to.size() <= _NAMED else ():
             for port in range(low, high + 1):
                 rest = _tracked_back(flows, leg, port)
@@ -77,4 +76,4 @@ def _tracked_back(flows: Flows, leg: Leg, port: int) -> PacketSet:
 def _answering(flows: Flows, leg: Leg, port: int) -> Leg | None:
     other = Hook.OUTPUT if leg.hook is Hook.PREROUTING else Hook.PREROUTING
     ports = IntervalSet.single(port)
-    return next((one for one in flows.at(other) if shape(one.written).source_port == ports), None)
+    return next((one for one in flows.at(other) if one.shape.source_port == ports), None)
