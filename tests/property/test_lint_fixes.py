@@ -25,6 +25,7 @@ from notrack.lint.mending import (
     rewritten,
 )
 from notrack.lint.subject import Subject
+from notrack.ruleset import core
 from notrack.ruleset.core import Hook
 from notrack.ruleset.formats import Document, document
 from notrack.text.diagnostic import Severity
@@ -162,3 +163,29 @@ def read(sources: tuple[Source, ...] | list[Source]) -> Subject:  # type: ignore
     from notrack.netfilter.host import UNKNOWN_HOST
 
     return linted(sources, UNKNOWN_HOST)
+
+
+def test_new_names_mean_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The fixes of NT801 and NT802 change no chain of the core."""
+    names = [rule for rule in collected() if rule.code in ("NT801", "NT802")]
+    for room in ("collection", "selection"):
+        monkeypatch.setattr(f"notrack.lint.{room}.collected", lambda: tuple(names))
+    changed = 0
+    rng = random.Random(13)
+    old = [(name, text) for name, text in TEXTS if "-j NOTRACK" in text or "-m state" in text]
+    for name, text in rng.choices(old, k=1000 if SOAK else 100):
+        source = Source(name, mutated(text, rng))
+        (one,) = fixed((source,), read, names)
+        if one.changed:
+            before, made = (read((one.source,)), read((Source(name, one.text),)))
+            assert [*map(placeless, before.ruleset.tables)] == [*map(placeless, made.ruleset.tables)]
+            changed += 1
+    assert changed > 30
+
+
+def placeless(table: core.Table) -> object:
+    """What a table says, wherever it says it."""
+    return table.name, [
+        (chain.name, chain.base, [(rule.guard, rule.actions) for rule in chain.rules])
+        for chain in table.chains
+    ]
