@@ -97,6 +97,7 @@ def _created(words: Sequence[str], span: Span | None) -> tuple[Line | None, str]
 
 def _settings(words: Sequence[str]) -> tuple[Settings, str]:
     """Options by name and value, and a complaint about the first that is not known."""
+    words = [word for word in words if word not in _SHORT]
     found: list[tuple[str, str]] = []
     strange = ""
     index = 0
@@ -179,6 +180,7 @@ class _Reader:
         if name == "Name":
             self._listed()
             self.place = span
+            value = (value.split() or [""])[0]
         self.shown[name] = value
         if name == "Members":
             self.members = []
@@ -190,8 +192,8 @@ class _Reader:
         if not shown:
             return
         kind = shown.get("Type", "")
-        if not _TYPE.fullmatch(kind):
-            message = f"the set {shown.get('Name')} is listed without a type"
+        if not _TYPE.fullmatch(kind) or not shown["Name"]:
+            message = f"the set {shown['Name']} is listed without a type"
             self.diagnostics.append(Diagnostic(Severity.ERROR, message, self.place))
             return
         if members is None:
