@@ -109,8 +109,13 @@ class XtablesBody(Body):
         """Every match of a name by another name, its options as `options` maps them; values and negations
         stay. None where there is none, or where it is not written in full."""
         found = self.arguments
-        places = [one.at for one in found.rule.matches if one.name == match and one.at] if found else []
-        if found is None or not places:
+        old = [one for one in found.rule.matches if one.name == match] if found else []
+        places = [one.at for one in old if one.at]
+        if (
+            found is None
+            or not places
+            or any(one.name not in options for each in old for one in each.options)
+        ):
             return None
         stretches: list[Stretch] = []
         named = {match: new, **options}
