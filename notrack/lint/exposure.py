@@ -37,7 +37,8 @@ EPHEMERAL = IntervalSet(((32768, 65535),))
 """Where own connections start from by default (32768-60999), and everything above it."""
 REGISTERED = IntervalSet(((1024, 65535),))
 """Every port that needs no privilege: resolvers choose theirs among all of these."""
-_STARTING = IntervalSet(((32768, 60999),))
+STARTING = IntervalSet(((32768, 60999),))
+"""`ip_local_port_range` as it is by default."""
 _BITS = TCP_FLAGS["fin"] | TCP_FLAGS["syn"] | TCP_FLAGS["rst"] | TCP_FLAGS["ack"]
 _INNER = ("lo", "docker", "br-", "veth", "cali", "virbr", "vnet", "lxc", "cni", "flannel", "kube", "cilium",
           "nodelocal", "dummy", "tap", "tun", "wg")  # fmt: skip
@@ -112,7 +113,7 @@ def answer_ports(view: View, protocol: int) -> IntervalSet:
 
 def is_service(values: IntervalSet) -> bool:
     """Whether source ports are those of a service: some, and none that connections usually start from."""
-    return bool(values) and values.isdisjoint(_STARTING)
+    return bool(values) and values.isdisjoint(STARTING)
 
 
 def ordinary(packets: PacketSet) -> PacketSet:

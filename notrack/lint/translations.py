@@ -13,6 +13,7 @@ from functools import cached_property
 
 from notrack.lint.bounds import bound, rules_of
 from notrack.lint.exposure import (
+    STARTING,
     UDP,
     changed,
     is_service,
@@ -215,10 +216,16 @@ class Translations:
                     source = effects.source_nat is not None
                     if source and (way is not Way.FORWARD or self.names_ports(one)):
                         continue
-                    hit = answers_on_wire(asked, effects) & packets
+                    hit = answers_on_wire(asked, effects) & packets & self._to_clients
                     own = effects.source_nat is None or self._may_be_own(hit, effects.source_nat)
                     if hit and own and not _on_purpose(visit, hit):
                         yield Conflict(one, visit, hit, Part.ANSWERS, source)
+
+    @cached_property
+    def _to_clients(self) -> PacketSet:
+        """Packets to ports that connections usually start from: a rule that takes answers there takes them
+        by design, not by chance."""
+        return PacketSet.where(self.space, Field.DESTINATION_PORT, STARTING)
 
     @cached_property
     def collisions(self) -> tuple[Conflict, ...]:

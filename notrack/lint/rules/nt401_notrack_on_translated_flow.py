@@ -259,6 +259,21 @@ RULE = Rule(
             """,
         ),
         Example(
+            "a service that a server behind it asks, and connections of the host to that server",
+            """
+            *raw
+            :PREROUTING ACCEPT [0:0]
+            :OUTPUT ACCEPT [0:0]
+            -A PREROUTING -s 10.8.0.5/32 -p tcp --dport 1:11211 -j CT --notrack
+            -A OUTPUT -d 10.8.0.5/32 -p tcp --sport 1:11211 -j CT --notrack
+            COMMIT
+            *nat
+            :OUTPUT ACCEPT [0:0]
+            -A OUTPUT -d 192.0.2.80/32 -p tcp --dport 8443 -j DNAT --to-destination 10.8.0.5:443
+            COMMIT
+            """,
+        ),
+        Example(
             "a masquerade beside services of the gateway's own address",
             """
             *raw
