@@ -11,7 +11,16 @@ from notrack.netfilter.walk import ROUTING, Step, Trace
 from notrack.netfilter.ways import Way
 from notrack.packets.address import address_text
 from notrack.packets.fields import Field, State
-from notrack.ruleset.core import CONNTRACK_PRIORITY, ChainType, Hook, Nat, Origin, Unknown, Verdict
+from notrack.ruleset.core import (
+    CONNTRACK_PRIORITY,
+    ChainType,
+    Hook,
+    Nat,
+    Origin,
+    SetField,
+    Unknown,
+    Verdict,
+)
 
 SCHEMA_VERSION = 1
 _WAYS = {
@@ -72,12 +81,28 @@ def as_text(journey: Journey, *, replied: bool = False) -> str:
         return text
     if journey.reply is None:
         return f"{text}\nNo answer comes: the packet did not arrive, or it asks nothing\n"
-    return f"{text}\nThe answer\n{_journey_text(journey.reply)}"
+    return f"{text}\nThe answer\n{_journey_text(journey.reply, _answer_words(journey, journey.reply))}"
 
 
-def _journey_text(journey: Journey) -> str:
+def _answer_words(journey: Journey, reply: Journey) -> str:
+    """The answer as it is written, but for an address or port that the kernel chose for the question."""
+    words, packet = str(reply.packet), reply.packet
+    unsure = {field for field, change in journey.trace.effects.fields if isinstance(change, Unsure)}
+    if not unsure & {Field.SOURCE, Field.SOURCE_PORT}:
+        return words
+    address = "?" if Field.SOURCE in unsure else address_text(packet.destination, packet.family)
+    port = "?" if Field.SOURCE_PORT in unsure else packet.destination_port
+    known = address_text(packet.destination, packet.family)
+    if not packet.has_ports:
+        return words.replace(f"> {known}", f"> {address}", 1)
+    if ":" in known:
+        return words.replace(f"> [{known}]:{packet.destination_port}", f"> [{address}]:{port}", 1)
+    return words.replace(f"> {known}:{packet.destination_port}", f"> {address}:{port}", 1)
+
+
+def _journey_text(journey: Journey, packet: str | None = None) -> str:
     trace = journey.trace
-    lines = [str(journey.packet), f"  {_WAYS[trace.way]}", ""]
+    lines = [packet or str(journey.packet), f"  {_WAYS[trace.way]}", ""]
     hook: Hook | None = None
     tracked = False
     stack: list[str] = []
@@ -136,6 +161,9 @@ def _step_lines(step: Step, depth: int, place: int) -> Iterator[str]:
     if step.rule is None:
         yield f"{indent}{_place(step):<{place}}  {_name(step)}: {step.result}"
         return
+    if step.table.name == REVERSAL:
+        yield f"{indent}{'':<{place}}  the kernel translates the answer back: {_back(step)}"
+        return
     yield f"{indent}{_place(step):<{place}}  {_name(step)}: {step.rule.origin.text}"
     yield f"{indent}{'':<{place}}  -> {_result(step)}"
 
@@ -162,6 +190,22 @@ def _told(trace: Trace) -> tuple[Step, ...]:
 
 def _result(step: Step) -> str:
     return "translated back" if step.table.name == REVERSAL else step.result
+
+
+def _back(step: Step) -> str:
+    """Which end an answer gets back, and what it is."""
+    values = (
+        {one.field: one.value for one in step.rule.actions if isinstance(one, SetField)} if step.rule else {}
+    )
+    family = next(iter(step.table.families))
+    side = "source" if Field.SOURCE in values else "destination"
+    address, port = (
+        (Field.SOURCE, Field.SOURCE_PORT) if side == "source" else (Field.DESTINATION, Field.DESTINATION_PORT)
+    )
+    text = address_text(values.get(address) or 0, family)
+    if port in values:
+        text = f"[{text}]:{values[port]}" if ":" in text else f"{text}:{values[port]}"
+    return f"its {side} is {text} again"
 
 
 def deciding(trace: Trace) -> Step | None:
