@@ -1,8 +1,8 @@
 """What nft sees of later fragments: the ports of its rules may be found where none are.
 
 Without reassembly nft reads ports, TCP flags and ICMP types of a later fragment from what stands in their
-place: in IPv4 the fragment's data, in IPv6 the fragment header itself. So they may be anything that a sender
-likes.
+place: in IPv4 the fragment's data, in IPv6 the beginning of the IPv6 header. So they may be anything that a
+sender likes.
 """
 
 from __future__ import annotations

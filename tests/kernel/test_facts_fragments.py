@@ -264,21 +264,19 @@ def test_defragmentation_is_at_minus_400(lab: Lab) -> None:
     assert (lab.hits("nft", "before"), lab.hits("nft", "behind")) == (PIECES, 1)
 
 
-def test_nft_takes_an_ipv6_fragment_header_for_ports(lab: Lab, backend: str) -> None:
-    """Without reassembly nft and ip6tables-nft look for ports where a later fragment has its fragment header:
-    the offset, in octets, stands where the port of destination would. Legacy ip6tables sees no port."""
+def test_nft_takes_an_ipv6_header_for_ports(lab: Lab, backend: str) -> None:
+    """Without reassembly nft and ip6tables-nft look for the ports of a later fragment where its IPv6 header
+    begins: version, traffic class and flow label. Legacy ip6tables sees no port."""
+    sport, dport = 0x6000, 0  # no traffic class, no flow label
     lab.load_any(
         backend,
-        v6=xt(
-            raw=[f"-A PREROUTING -s {STRANGER[6]} -p udp --dport 1024:65535 -m comment --comment high"],
-        ),
+        v6=xt(raw=[f"-A PREROUTING -p udp --sport {sport} --dport {dport} -m comment --comment odd"]),
         nft=nft(
-            chain(
-                "prerouting",
-                "raw",
-                f'ip6 saddr {STRANGER[6]} udp dport 1024-65535 counter comment "high"',
-            )
+            chain("prerouting", "raw", f'udp sport {sport} udp dport {dport} counter comment "odd"'),
         ),
     )
-    send_big(lab, OWN[6])  # to port 53, in pieces at 1,448, 2,896, 4,344 and 5,792 octets
-    assert lab.hits(backend, "high") == (0 if backend == "iptables-legacy" else PIECES - 1)
+    pieces = packet.fragments(packet.udp(STRANGER[6], 5, OWN[6], 53, bytes(3000)))
+    for piece in pieces:
+        lab.client.send(piece)
+    assert len(pieces) == 3
+    assert lab.hits(backend, "odd") == (0 if backend == "iptables-legacy" else 2)
