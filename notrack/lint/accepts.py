@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from notrack.lint.admission import JUDGING, Lost
 from notrack.lint.finding import Fix
-from notrack.lint.mending import ACCEPT, Wording, find, rewritten
+from notrack.lint.mending import ACCEPT, Wording, after, find, rewritten
 from notrack.lint.mirrors import line
 from notrack.lint.subject import Subject
 from notrack.netfilter.guards import guard_set
@@ -54,6 +54,7 @@ def _is_narrow(lost: Lost, rule: Rule) -> bool:
     space = flows.space
     guard = tuple(part for part in rule.guard if not (isinstance(part, Among) and part.field is Field.STATE))
     new = PacketSet(space, guard_set(space, guard)).may() & flows.untracked(lost.way)
+    new = new & flows.returning(lost.way)
     ends = (Field.SOURCE_PORT, Field.FLAGS, Field.SOURCE)
     return new <= lost.packets.exists((*ends, *_PACKET)) and new.project(Field.DESTINATION_PORT).size() < 4096
 
@@ -70,3 +71,28 @@ def accepting(subject: Subject, lost: Lost) -> str:
     body = written.body.acting(ACCEPT)
     moved = body.moved("filter", JUDGING[lost.way].name) if body is not None else None
     return line(moved.fresh()) if moved is not None else ""
+
+
+def added(subject: Subject, lost: Lost, *matches: Wording, safe: bool) -> tuple[str, Fix | None]:
+    """An accept for lost answers, made of the NOTRACK rule's matches and some more, to stand behind the rule
+    that accepts them as tracked ones. The line is empty where none can be made."""
+    written = find(subject.documents, lost.leg.rule)
+    body = written.body.acting(ACCEPT) if written is not None else None
+    for match in matches:
+        body = body.narrowed(match) if body is not None else None
+    if body is None:
+        return "", None
+    rule = lost.view.admission.judge(lost.way, lost.packets, State.ESTABLISHED)
+    anchor = find(subject.documents, rule) if rule is not None else None
+    if anchor is None:
+        moved = body.moved("filter", JUDGING[lost.way].name)
+        return (line(moved.fresh()) if moved is not None else ""), None
+    moved = body.moved(anchor.table, anchor.chain)
+    if moved is None or type(moved) is not type(anchor.body) or rule is None or not _accepts(rule):
+        return (line(moved.fresh()) if moved is not None else ""), None
+    edits = after(anchor, moved)
+    return line(moved.fresh()), Fix("let the untracked answers pass", edits, safe) if edits else None
+
+
+def _accepts(rule: Rule) -> bool:
+    return bool(rule.actions) and rule.actions[-1] is Verdict.ACCEPT

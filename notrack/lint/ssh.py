@@ -79,16 +79,13 @@ def _open(view: View, packets: PacketSet) -> bool:
 def _cut(view: View) -> Iterator[Cut]:
     way, flows = Way.LOCAL_IN, view.flows
     ssh = _syn(view, PORT)
-    meant = ssh
     if view.untracks:
-        wide = _syn(view)
-        taken = wide & flows.untracked(way)
-        if taken and not _open(view, wide):
-            meant = wide  # whatever port the daemon listens on
-        lost = flows.verdicts.accepted(way, meant & taken, State.NEW)
-        if lost:
-            yield from _by_rule(view, meant & taken & lost)
-            return
+        for meant in (ssh, _syn(view)):
+            taken = meant & flows.untracked(way)
+            lost = flows.verdicts.accepted(way, taken, State.NEW)
+            if lost and (meant is ssh or not _open(view, meant)):  # else whatever port the daemon listens on
+                yield from _by_rule(view, taken & lost)
+                return
         yield from _by_leg(view, ssh)
     yield from _out_of_reach(view, ssh)
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from notrack.lint.accepts import accepting
+from notrack.lint.accepts import added
 from notrack.lint.admission import JUDGING, Lost
 from notrack.lint.finding import Fault
+from notrack.lint.mending import UNTRACKED
 from notrack.lint.phrases import traffic
 from notrack.lint.rule import Example, Rule
 from notrack.lint.subject import Subject
@@ -26,12 +27,13 @@ def _fault(subject: Subject, lost: Lost) -> Fault:
     assert lost.leg.span is not None
     hook = JUDGING[lost.way].name
     word = "out" if lost.way is Way.LOCAL_OUT else "through"
-    line = accepting(subject, lost)
+    line, fix = added(subject, lost, UNTRACKED, safe=True)
     return Fault(
         lost.leg.span,
         f"requests are let in, but {hook} stops the untracked answers from {traffic(lost.packets)}",
         f"let them {word} by their port, in front of what stops them" + (f": `{line}`" if line else ""),
         witness=lost.packets.witness(),
+        fix=fix,
     )
 
 
@@ -52,7 +54,10 @@ RULE = Rule(
         Answers that no state would let through are named only where nothing but a policy, or a rule for all
         the rest, stops them.
     """,
-    mending="There is no automatic fix: the operator knows where the accept belongs.",
+    mending="""
+        An accept for the untracked answers is added behind the rule that lets tracked ones through. Safe: it
+        lets nothing else pass. Where there is no such rule, the operator knows where it belongs.
+    """,
     yields_to=("NT401",),
     check=check,
     bad=(
@@ -69,6 +74,20 @@ RULE = Rule(
             -A INPUT -m conntrack --ctstate ESTABLISHED -j ACCEPT
             -A INPUT -p udp --dport 53 -j ACCEPT
             -A OUTPUT -m conntrack --ctstate NEW,ESTABLISHED,RELATED -j ACCEPT
+            COMMIT
+            """,
+            fixed="""
+            *raw
+            -A PREROUTING -p udp --dport 53 -j CT --notrack
+            -A OUTPUT -p udp --sport 53 -j CT --notrack
+            COMMIT
+            *filter
+            :INPUT DROP [0:0]
+            :OUTPUT DROP [0:0]
+            -A INPUT -m conntrack --ctstate ESTABLISHED -j ACCEPT
+            -A INPUT -p udp --dport 53 -j ACCEPT
+            -A OUTPUT -m conntrack --ctstate NEW,ESTABLISHED,RELATED -j ACCEPT
+            -A OUTPUT -p udp --sport 53 -m conntrack --ctstate UNTRACKED -j ACCEPT
             COMMIT
             """,
         ),

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from notrack.lint.admission import Lost
-from notrack.lint.finding import Fault
+from notrack.lint.accepts import added
+from notrack.lint.admission import EPHEMERAL, Lost
+from notrack.lint.finding import Fault, Fix
+from notrack.lint.mending import UNTRACKED, Wording
 from notrack.lint.phrases import traffic
 from notrack.lint.rule import Example, Rule
-from notrack.lint.shapes import Asks, asking, shape
+from notrack.lint.shapes import Asks, asking
 from notrack.lint.subject import Subject
-from notrack.packets.address import prefix_text, prefixes
-from notrack.packets.intervals import IntervalSet
 from notrack.text.diagnostic import Severity
 
 
@@ -20,40 +20,37 @@ def check(subject: Subject) -> Iterator[Fault]:
         if view.untracks:
             for lost in view.admission.client_replies():
                 if lost.leg.span is not None:
-                    yield _fault(lost)
+                    yield _fault(subject, lost)
 
 
-def _fault(lost: Lost) -> Fault:
+def _fault(subject: Subject, lost: Lost) -> Fault:
     assert lost.leg.span is not None
-    line, what = _line(lost), traffic(lost.leg.written)
+    what = traffic(lost.leg.written)
+    line, fix = _added(subject, lost)
     return Fault(
         lost.leg.span,
         f"the host's own questions get no answer: INPUT stops what comes untracked from {what}",
         "let the answers in from the servers that are asked, to the ports that questions come from"
         + (f": `{line}`" if line else ""),
         witness=lost.packets.witness(),
+        fix=fix,
         notes=() if lost.view.host.ephemeral else ("that questions come from ports 32768 to 60999",),
     )
 
 
-def _line(lost: Lost) -> str:
-    """The accept for one protocol and port, as iptables has it; empty where it would be none."""
-    one, family = shape(lost.leg.written), lost.view.family
+def _added(subject: Subject, lost: Lost) -> tuple[str, Fix | None]:
+    """The accept for answers of one protocol and some ports; a fix where the servers are named."""
+    one = lost.leg.shape
     name = {6: "tcp", 17: "udp"}.get(one.protocols.least() if one.protocols else 0)
-    tables = [table.name for table in lost.view.ruleset.tables]
     if one.protocols.size() != 1 or name is None or asking(lost.leg.written) is not Asks.ANSWER:
-        return ""
-    if one.source_port.size() != 1 or any(" " in table for table in tables):
-        return ""
-    found = list(prefixes(one.source, family)) if len(one.source.spans) == 1 else []
-    servers = prefix_text(*found[0], family) if len(found) == 1 and found[0][1] else "SERVERS"
-    low, high = (lost.view.host.ephemeral or _EPHEMERAL).spans[0]
-    flags = " ! --syn" if name == "tcp" else ""
-    port = one.source_port.least()
-    return f"-A INPUT -s {servers} -p {name} --sport {port} --dport {low}:{high}{flags} -j ACCEPT"
+        return "", None
+    low, high = (lost.view.host.ephemeral or EPHEMERAL).spans[0]
+    matches = [Wording(f"--dport {low}:{high}", f"{name} dport {low}-{high}")]
+    if name == "tcp":
+        matches.append(Wording("! --syn", "tcp flags & (fin | syn | rst | ack) != syn"))
+    line, fix = added(subject, lost, *matches, UNTRACKED, safe=False)
+    return line, fix if one.source != lost.view.family.whole else None
 
-
-_EPHEMERAL = IntervalSet(((32768, 60999),))
 
 RULE = Rule(
     code="NT204",
@@ -74,8 +71,9 @@ RULE = Rule(
         facts.
     """,
     mending="""
-        There is no automatic fix. The accept that is missing should name the servers, the ephemeral ports
-        and, for TCP, no bare SYN: an accept by source port alone opens every port of the host.
+        Where the NOTRACK rule names the servers, an accept for their answers is added, to the ephemeral ports
+        and, for TCP, for no bare SYN; not safe, for whoever forges a server's address gets that far too. Else
+        there is no fix: an accept by source port alone opens every port of the host.
     """,
     yields_to=("NT401",),
     check=check,
@@ -91,6 +89,32 @@ RULE = Rule(
             :INPUT DROP [0:0]
             -A INPUT -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT
             -A INPUT -p tcp --dport 22 -j ACCEPT
+            COMMIT
+            """,
+        ),
+        Example(
+            "questions to one server",
+            """
+            *raw
+            -A OUTPUT -d 9.9.9.9 -p udp --dport 53 -j CT --notrack
+            -A PREROUTING -s 9.9.9.9 -p udp --sport 53 -j CT --notrack  ### NT204
+            COMMIT
+            *filter
+            :INPUT DROP [0:0]
+            -A INPUT -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT
+            -A INPUT -p tcp -m tcp --dport 22 -j ACCEPT
+            COMMIT
+            """,
+            fixed="""
+            *raw
+            -A OUTPUT -d 9.9.9.9 -p udp --dport 53 -j CT --notrack
+            -A PREROUTING -s 9.9.9.9 -p udp --sport 53 -j CT --notrack
+            COMMIT
+            *filter
+            :INPUT DROP [0:0]
+            -A INPUT -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT
+            -A INPUT -s 9.9.9.9 -p udp --sport 53 --dport 32768:60999 -m conntrack --ctstate UNTRACKED -j ACCEPT
+            -A INPUT -p tcp -m tcp --dport 22 -j ACCEPT
             COMMIT
             """,
         ),
