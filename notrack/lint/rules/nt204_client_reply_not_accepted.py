@@ -113,10 +113,11 @@ RULE = Rule(
             *filter
             :INPUT DROP [0:0]
             -A INPUT -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT
-            -A INPUT -s 9.9.9.9 -p udp --sport 53 --dport 32768:60999 -m conntrack --ctstate UNTRACKED -j ACCEPT
+            -A INPUT -s 9.9.9.9 -p udp --sport 53 --dport 9000:9999 -m conntrack --ctstate UNTRACKED -j ACCEPT
             -A INPUT -p tcp -m tcp --dport 22 -j ACCEPT
             COMMIT
             """,
+            host='{"ephemeral": [[9000, 9999]]}',
         ),
         Example(
             "nft: all of TCP is untracked, and nothing but a service is let in",
