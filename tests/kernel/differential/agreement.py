@@ -35,7 +35,7 @@ class Verdict:
 def judge(bench: Bench, case: Loadable, backend: str, probes: Sequence[Probe]) -> Verdict:
     """Ask both. Raises `Refused` where the kernel does not take the ruleset, `Unreadable` for the reader."""
     outcome = bench.run(case, backend, probes)
-    oracle = Oracle(lowered(case, backend), outcome.connections, legacy=backend == "iptables-legacy")
+    oracle = Oracle(lowered(case, backend), outcome.connections)
     return compared(case, outcome, oracle)
 
 
@@ -75,6 +75,8 @@ def difference(said: Expectation, seen: Observation) -> str:
     """In what they differ about a probe; nothing if they agree."""
     if seen.state and said.state and seen.state != said.state and not _late_notrack(said, seen):
         return f"the state is {seen.state}, not {said.state}"
+    if said.later is not None:
+        return _difference_of_pieces(said, seen)
     if said.verdict == "arrive":
         return _arrival_difference(said, seen)
     if seen.arrivals:
@@ -83,6 +85,18 @@ def difference(said: Expectation, seen: Observation) -> str:
         return "it is rejected, not dropped"
     if said.verdict == "reject" and not seen.refused and _answered(said, seen.probe):
         return "it is dropped, not rejected"
+    return ""
+
+
+def _difference_of_pieces(said: Expectation, seen: Observation) -> str:
+    first = [one for one in seen.arrivals if one.packet.offset == 0]
+    if bool(first) != (said.verdict == "arrive"):
+        return f"its first piece {'arrived' if first else 'is lost'}, not {said.verdict}"
+    if any(one.where != said.where for one in first):
+        return f"its first piece came to the {first[0].where}, not to the {said.where}"
+    rest = len(seen.arrivals) > len(first)
+    if rest not in (said.later or ()):
+        return f"its later pieces {'arrived' if rest else 'are lost'}"
     return ""
 
 

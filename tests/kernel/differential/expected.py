@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from notrack.netfilter.effects import Track, Unsure
@@ -56,7 +56,10 @@ class Unreadable(AssertionError):
 
 @dataclass(frozen=True, slots=True)
 class Expectation:
-    """What is said of one probe. `verdict` is arrive, drop, reject or unsure (with the reason in `why`)."""
+    """What is said of one probe. `verdict` is arrive, drop, reject or unsure (with the reason in `why`).
+
+    `later`: all the rest is about the first of several pieces; whether the others may arrive, and may not.
+    """
 
     verdict: str
     why: str = ""
@@ -66,6 +69,7 @@ class Expectation:
     ttl: int | None = None
     state: str = ""
     trace: Trace | None = None
+    later: frozenset[bool] | None = None
 
 
 def lowered(case: Loadable, backend: str) -> dict[int, Ruleset]:
@@ -101,12 +105,9 @@ class Oracle:
         rulesets: dict[int, Ruleset],
         connections: Iterable[Connection] = (),
         host: Host = HOST,
-        *,
-        legacy: bool = False,
     ) -> None:
         self.rulesets = rulesets
         self.host = host
-        self.legacy = legacy
         self.kernel = {
             (one.family, one.proto, zone, tuple_): (one.original, one.reply)
             for one in connections
@@ -224,13 +225,14 @@ class Oracle:
         host: Host | None = None,
         fragment: Fragment = Fragment.WHOLE,
         guess: bool = False,
+        facts: Mapping[str, bool] | None = None,
     ) -> Trace:
         """The trace along the way that the packet really takes, translated or not; `guess`: the first."""
         problem: Undetermined | None = None
         for way, out in ways(probe):
             packet = replace(as_packet(probe), state=state, reply=reply, out_interface=out, fragment=fragment)
             try:
-                trace = walk(rules, packet, host or self.host, way=way)
+                trace = walk(rules, packet, host or self.host, way=way, facts=facts)
             except Undetermined as raised:
                 problem = raised
                 continue
@@ -264,6 +266,8 @@ class Oracle:
         if trace.verdict in ("drop", "reject"):
             return Expectation(trace.verdict, state=state, trace=trace)
         target = _text(trace.values[Field.DESTINATION], probe.family)
+        if target == world.LOOPBACK[6] and probe.sender != "host":
+            return Expectation("unsure", "::1 behind a link, where nobody has it", trace=trace)
         local = trace.way in (Way.LOCAL_IN, Way.LOOPBACK)
         out = world.way_out(target)
         if trace.way is Way.LOCAL_OUT and interface_name(trace.values[Field.OUT]) != out:
@@ -308,23 +312,36 @@ class Oracle:
     def _pieces(self, probe: Probe) -> Expectation:
         """Each piece goes its own way; delivered is what comes whole to the end.
 
-        nft takes what a later piece begins with for ports: what it does with one hangs on the data.
+        nft may take a later piece for anything: the kernel must do one of the things that follow from that.
         """
-        ports = {Field.SOURCE_PORT, Field.DESTINATION_PORT}
-        if not self.legacy and self._asks(probe.family, ports):
-            return Expectation("unsure", "later fragments in nft")
         if self._asks(probe.family, {Field.LENGTH}):
             return Expectation("unsure", "pieces of several lengths")
-        traces = [
-            self._walked(probe, self.rulesets[probe.family], fragment=kind)
-            for kind in (Fragment.FIRST, Fragment.LATER)
-        ]
-        said = [self._said(trace, probe) for trace in traces]
-        words = {one.verdict for one in said}
-        same = len(words) == len({one.mark for one in said}) == len({one.ttl for one in said}) == 1
-        if "unsure" in words or not same:
+        first = self._said(self._walked(probe, self.rulesets[probe.family], fragment=Fragment.FIRST), probe)
+        later = self._every(probe)
+        if first.verdict == "unsure" or not later:
+            return Expectation("unsure", "pieces of which too little is said")
+        traces = [one.trace for one in (first, *later) if one.trace is not None]
+        if all(trace.way is Way.FORWARD for trace in traces):
+            return replace(first, mark=None, later=frozenset(one.verdict == "arrive" for one in later))
+        same = {(one.verdict, one.mark, one.ttl) for one in (first, *later)}
+        if len(same) > 1:
             return Expectation("unsure", "pieces fare differently")
-        return replace(said[0], mark=None)
+        return replace(first, mark=None)
+
+    def _every(self, probe: Probe) -> list[Expectation]:
+        """All that may become of a later piece; nothing if that is too much, or rests on something else."""
+        found: list[Expectation] = []
+        todo: list[dict[str, bool]] = [{}]
+        while todo and len(found) < 32:
+            facts = todo.pop()
+            rules = self.rulesets[probe.family]
+            trace = self._walked(probe, rules, fragment=Fragment.LATER, facts=facts)
+            asked = [name for name, _ in trace.assumed if name.startswith("a later fragment")]
+            if asked:
+                todo += [{**facts, asked[0]: holds} for holds in (False, True)]
+                continue
+            found.append(self._said(trace, probe))
+        return [] if todo or any(one.verdict == "unsure" for one in found) else found
 
 
 def ways(probe: Probe) -> Iterator[tuple[Way, str | None]]:
