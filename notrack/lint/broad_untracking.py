@@ -13,9 +13,9 @@ from notrack.netfilter.effects import Track
 from notrack.netfilter.model import Model
 from notrack.netfilter.visits import survivors
 from notrack.netfilter.ways import Way
-from notrack.packets.fields import Field
+from notrack.packets.fields import Field, domain
 from notrack.packets.packet_set import PacketSet
-from notrack.ruleset.core import Jump, Ruleset, Table
+from notrack.ruleset.core import Jump, Rule, Ruleset, Table
 
 _NARROW = (
     Field.SOURCE_PORT,
@@ -75,8 +75,15 @@ def _early(ruleset: Ruleset) -> Ruleset:
 
 def _unnarrowed(one: Untracking) -> bool:
     rule, chain = one.visit.rule, one.visit.chain
-    if asks(rule.guard, *_NARROW) or not one.packets:
+    wide = all(_is_wide(rule, side, one) for side in (Field.IN, Field.OUT))
+    if asks(rule.guard, *_NARROW) or not one.packets or not wide:
         return False
     before = chain.rules[: next(i for i, other in enumerate(chain.rules) if other is rule)]
     jumps = any(other.actions and isinstance(other.actions[-1], Jump) for other in before)
     return bool(rule.guard) or not jumps
+
+
+def _is_wide(rule: Rule, side: Field, one: Untracking) -> bool:
+    """Whether a rule leaves most interfaces open."""
+    family = one.packets.space.family
+    return 2 * bound(rule.guard, side, family).size() > domain(side, family).whole.size()

@@ -16,9 +16,9 @@ from notrack.text.diagnostic import Related, Severity
 def check(subject: Subject) -> Iterator[Fault]:
     for view in subject.views:
         coming = list(broad(view, Way.LOCAL_IN))
-        leaving = list(broad(view, Way.LOCAL_OUT))
-        for found in coming or leaving:
-            if (fault := _fault(found, leaving if coming else [])) is not None:
+        leaving = list(broad(view, Way.LOCAL_OUT)) if coming else []
+        for found in coming:
+            if (fault := _fault(found, leaving)) is not None:
                 yield fault
 
 
@@ -55,7 +55,7 @@ RULE = Rule(
     limits="""
         If any packet of the protocol stays tracked (an earlier accept or return in `raw`, another interface),
         the rule is taken for a default with exceptions by choice, and nothing is said. What arrives over
-        loopback does not count.
+        loopback does not count. OUTPUT alone is half a pair: NT101.
     """,
     mending="There is no automatic fix: which services are meant is for the operator to say.",
     check=check,
