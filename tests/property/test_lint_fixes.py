@@ -165,27 +165,34 @@ def read(sources: tuple[Source, ...] | list[Source]) -> Subject:  # type: ignore
     return linted(sources, UNKNOWN_HOST)
 
 
-def test_new_names_mean_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The fixes of NT801 and NT802 change no chain of the core."""
-    names = [rule for rule in collected() if rule.code in ("NT801", "NT802")]
+def test_the_same_rules_hold_after_fixes_of_their_form(monkeypatch: pytest.MonkeyPatch) -> None:
+    """These fixes change no chain of the core; new names mean what the old ones did, and in the end the same
+    policies and tables are there."""
+    names = [rule for rule in collected() if rule.code in ("NT801", "NT802", "NT806", "NT807")]
     for room in ("collection", "selection"):
         monkeypatch.setattr(f"notrack.lint.{room}.collected", lambda: tuple(names))
     changed = 0
     rng = random.Random(13)
-    old = [(name, text) for name, text in TEXTS if "-j NOTRACK" in text or "-m state" in text]
+    signs = ("-j NOTRACK", "-m state", " -P ", "*raw")
+    old = [(name, text) for name, text in TEXTS if any(sign in text for sign in signs)]
     for name, text in rng.choices(old, k=1000 if SOAK else 100):
         source = Source(name, mutated(text, rng))
         (one,) = fixed((source,), read, names)
         if one.changed:
             before, made = (read((one.source,)), read((Source(name, one.text),)))
-            assert [*map(placeless, before.ruleset.tables)] == [*map(placeless, made.ruleset.tables)]
+            if "-m shell" in repr(before.ruleset):
+                continue  # facts that quote the script
+            assert placeless(before.ruleset) == placeless(made.ruleset)
             changed += 1
     assert changed > 30
 
 
-def placeless(table: core.Table) -> object:
-    """What a table says, wherever it says it."""
-    return table.name, [
-        (chain.name, chain.base, [(rule.guard, rule.actions) for rule in chain.rules])
-        for chain in table.chains
-    ]
+def placeless(ruleset: core.Ruleset) -> object:
+    """What a ruleset says, wherever it says it."""
+    return {
+        (table.name, table.families): [
+            (chain.name, chain.base, [(rule.guard, rule.actions) for rule in chain.rules])
+            for chain in table.chains
+        ]
+        for table in ruleset.tables
+    }

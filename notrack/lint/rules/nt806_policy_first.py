@@ -41,7 +41,8 @@ def _iptables(source: Source, script: Script) -> Iterator[Fault]:
         later = [one for n, one in mine if n > at and one.adds and one.chain == step.chain]
         opening = [one for one in later if _opens(one)]
         if opening:
-            fix = _fix(source, step, later[-1])
+            sound = all(one.severity is not Severity.ERROR for one in script.diagnostics)
+            fix = _fix(source, step, later[-1]) if sound else None
             yield _fault(step.span, f"`{step.chain}` drops everything", opening[0].span, fix)
 
 

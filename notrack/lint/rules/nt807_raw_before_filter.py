@@ -58,6 +58,8 @@ def _fault(raw: x.Table, header: Span, filtering: x.Table, other: Span) -> Fault
 def _fix(raw: x.Table, filtering: x.Table) -> Fix | None:
     if raw.header is None or raw.footer is None or filtering.footer is None:
         return None
+    if any(line.table is not None for line in (*raw.commands, *filtering.commands)):
+        return None  # `-t` inside a line: a rule of another table than its section's
     source = raw.header.source
     start = line_start(source, raw.header.start)
     end = _next_line(source, raw.footer.end)
