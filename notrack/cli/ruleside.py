@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from notrack.cli.messages import note, tell
 from notrack.cli.rulesfile import including, sources
 from notrack.netfilter.host import UNKNOWN_HOST, Host
-from notrack.packets.address import Family
+from notrack.packets.address import AddressSet, Family
 from notrack.ruleset.core import Ruleset
 from notrack.ruleset.formats import Document, read_all
 from notrack.ruleset.recognition import RULES, Format, recognised
@@ -19,17 +19,21 @@ from notrack.text.source import Source
 if TYPE_CHECKING:
     from notrack.plan.planner import Plan
 
-BACKENDS = ("iptables", "nft")
+NOBODY = AddressSet()
 
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """Rules that were read, the families that they speak of, and what they say of the host."""
+    """Rules that were read, the families that they speak of, and what they say of the host.
+
+    `own`: addresses that surely are the host's, where not all of its own are known.
+    """
 
     ruleset: Ruleset
     families: tuple[Family, ...]
     host: Host = UNKNOWN_HOST
     formats: frozenset[Format] = field(default_factory=frozenset)
+    own: AddressSet = NOBODY
 
 
 def side(
@@ -65,7 +69,10 @@ def _site(source: Source, color: str, backend: str) -> Side | None:
     if found is None:
         return None
     ruleset = compiled(found, backend)
-    return Side(ruleset, tuple(Family), site_host(found), frozenset((Format.SITE,)))
+    own = NOBODY
+    for interface in found.site.interfaces:
+        own |= interface.addresses
+    return Side(ruleset, tuple(Family), site_host(found), frozenset((Format.SITE,)), own)
 
 
 def compiled(plan: Plan, backend: str) -> Ruleset:

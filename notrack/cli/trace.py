@@ -87,6 +87,9 @@ def run(args: argparse.Namespace) -> int:
     host = _host(args, side) if side is not None else None
     if side is None or host is None:
         return REFUSED if args.live and side is None else NOT_UNDERSTOOD
+    own = side.own.family(packet.family)
+    if packet.in_interface is not None and packet.local is None and packet.destination in own:
+        packet = replace(packet, local=True)
     if args.state:
         packet = replace(packet, state=State[args.state.upper()])
     try:

@@ -24,6 +24,10 @@ _GROWTH = (
     Field.ICMP_CODE, Field.SOURCE_TYPE, Field.DESTINATION_TYPE, Field.IN, Field.OUT, Field.SOURCE_PORT,
     Field.DESTINATION, Field.SOURCE, Field.ICMP_TYPE, Field.DESTINATION_PORT, Field.PROTOCOL,
 )  # fmt: skip
+_SUMMED = (
+    Field.IN, Field.OUT, Field.SOURCE_PORT, Field.DESTINATION, Field.SOURCE, Field.ICMP_TYPE,
+    Field.DESTINATION_PORT, Field.PROTOCOL,
+)  # fmt: skip
 _PORTS = (Field.SOURCE_PORT, Field.DESTINATION_PORT)
 
 
@@ -138,16 +142,17 @@ def _shown(space: Space, cube: dict[Field, IntervalSet], domain: int) -> tuple[t
 
 
 def summary(space: Space, diagram: int) -> Box:
-    """The one box around a whole set, by the values that its fields take: larger than the set."""
+    """The one box around a whole set, by the values that its fields take: larger than the set.
+
+    Of what could be nearly everything it says nothing.
+    """
     inside = space.meet(space.may(diagram), space.well_formed)
     bound: list[tuple[Field, Bound]] = []
-    for field in _GROWTH:
-        if field is Field.FLAGS or not space.levels[field]:
-            continue
+    for field in _SUMMED:
         values = questions.project(space, inside, space.levels[field][0])
         if field in _PORTS:
             values = values - IntervalSet.single(0)
-        whole = IntervalSet(((0, space.tops[space.levels[field][0]]),))
-        if values and values != whole:
-            bound.append((field, Bound(values, whole - values)))
+        top = space.tops[space.levels[field][0]]
+        if values and 2 * values.size() < top:
+            bound.append((field, Bound(values, IntervalSet(((0, top),)) - values)))
     return Box(tuple(bound), loose=True)

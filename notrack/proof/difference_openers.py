@@ -30,6 +30,7 @@ _OF_ONE_PACKET = (
 _TARGET = (Field.DESTINATION, Field.DESTINATION_PORT)
 Pair = tuple[Fate, Fate, int]
 Sources = tuple[tuple[Field, IntervalSet | None], ...]
+Kind = tuple[Sources, Status]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +40,6 @@ class Opened:
     `wire`: those packets as they come in. All are sets without what packets of one flow need not share.
     """
 
-    sources: Sources
-    status: Status
     packets: int
     wire: int
 
@@ -51,7 +50,7 @@ class Openers:
     def __init__(self, slices: Slices) -> None:
         self.slices = slices
         self.space = slices.space
-        self._opened: dict[Way, list[Opened]] = {}
+        self._opened: dict[Way, dict[Kind, Opened]] = {}
 
     def pairs(self, role: Role, view: Way) -> Iterator[Pair]:
         """Every two different fates of answers or later packets of flows that are opened."""
@@ -61,57 +60,68 @@ class Openers:
             yield from self._laters(view)
 
     def _answers(self, view: Way) -> Iterator[Pair]:
-        for one in self.opened(BACK[view]):
-            if not one.status[0]:
-                found = self.slices.pairs(Role.ANSWER, view, one.status)
+        for source, status in self.kinds(BACK[view]):
+            if not status[0]:
+                found = self.slices.pairs(Role.ANSWER, view, status)
             else:
-                wire = wire_effects(one.sources)
-                functions = self.slices.answers_on_wire(view, wire, one.status)
+                functions = self.slices.answers_on_wire(view, wire_effects(source), status)
                 found = [pair for pair in self.slices.apart(*functions) if not _elsewhere(pair)]
-            for old, new, packets in found:
-                yield old, new, self._answering(packets, one.packets, view)
+            if found and (source, status) in self.opened(BACK[view]):
+                flows = self.opened(BACK[view])[source, status].packets
+                for old, new, packets in found:
+                    yield old, new, self._answering(packets, flows, view)
 
     def _laters(self, view: Way) -> Iterator[Pair]:
-        opened = self.opened(view)
-        for one in opened:
-            for old, new, packets in self.slices.pairs(Role.LATER, view, one.status):
-                inside = self.space.meet(packets, one.packets)
-                yield old, new, inside if one.status[0] else self._answered(inside, view, one.status)
-        yield from self._before_translation([one for one in opened if one.status != UNMOVED], view)
+        for source, status in self.kinds(view):
+            found = self.slices.pairs(Role.LATER, view, status)
+            if found and (source, status) in self.opened(view):
+                flows = self.opened(view)[source, status].packets
+                for old, new, packets in found:
+                    inside = self.space.meet(packets, flows)
+                    yield old, new, inside if status[0] else self._answered(inside, view, status)
+        yield from self._before_translation(view)
 
-    def _before_translation(self, moved: list[Opened], view: Way) -> Iterator[Pair]:
+    def _before_translation(self, view: Way) -> Iterator[Pair]:
         """Later packets of translated flows that one ruleset alone untracks, as they come in."""
         space = self.space
-        came = space.meet(space.first([one.wire for one in moved]), self.slices.cast.laters)
-        if came == EMPTY:
-            return
         before, after = (side.untracked(view) for side in self.slices.sides)
+        moved = any(status != UNMOVED for _, status in self.kinds(view))
+        if before == after or not moved:
+            return
+        opened = [one for (_, status), one in self.opened(view).items() if status != UNMOVED]
+        came = space.meet(space.first([one.wire for one in opened]), self.slices.cast.laters)
         yield Fate("accept"), Fate("accept", tracked=False), space.meet(came, space.minus(after, before))
         yield Fate("accept", tracked=False), Fate("accept"), space.meet(came, space.minus(before, after))
 
-    def opened(self, view: Way) -> list[Opened]:
-        """The flows whose first packets go this way, by how both rulesets translate them."""
-        if view not in self._opened:
-            self._opened[view] = list(self._found(view))
-        return self._opened[view]
-
-    def _found(self, view: Way) -> Iterator[Opened]:
-        """One item for each translation of sources: what answers look like rests on no more than that."""
-        slices, space = self.slices, self.space
-        (before, after), *_ = slices.fates(Role.OPENING, view)
-        regions = [slices.passing_regions(function) for function in (before, after)]
-        shared = [moved for moved in regions[0] if moved in regions[1]]
-        groups: dict[tuple[Sources, Status], list[tuple[int, int]]] = {}
-        for moved in shared:
-            packets = space.meet(regions[0][moved], regions[1][moved])
-            if packets != EMPTY:
-                key = sources(moved), status_of(moved)
-                groups.setdefault(key, []).append(self._opening(moved, packets))
-        if len(groups) > _MOST:
+    def kinds(self, view: Way) -> list[Kind]:
+        """What may become of sources, and whether either end is translated, of flows that both let pass."""
+        (before, after), *_ = self.slices.fates(Role.OPENING, view)
+        known = [self.slices.passing(function) for function in (before, after)]
+        found = list(dict.fromkeys((sources(one), status_of(one)) for one in known[0] if one in known[1]))
+        if len(found) > _MOST:
             raise TooHard(f"more than {_MOST} source translations")
-        for (source, status), found in groups.items():
-            flows = space.first([image for image, _ in found])
-            yield Opened(source, status, flows, space.first([wire for _, wire in found]))
+        return found
+
+    def opened(self, view: Way) -> dict[Kind, Opened]:
+        """The flows whose first packets go this way, by how both rulesets translate them.
+
+        One item for each translation of sources: what answers look like rests on no more than that.
+        """
+        if view not in self._opened:
+            slices, space = self.slices, self.space
+            (before, after), *_ = slices.fates(Role.OPENING, view)
+            regions = [slices.passing_regions(function) for function in (before, after)]
+            parts: dict[Kind, list[tuple[int, int]]] = {}
+            for moved in (one for one in regions[0] if one in regions[1]):
+                packets = space.meet(regions[0][moved], regions[1][moved])
+                if packets != EMPTY:
+                    kind = sources(moved), status_of(moved)
+                    parts.setdefault(kind, []).append(self._opening(moved, packets))
+            self._opened[view] = {
+                kind: Opened(space.first([flows for flows, _ in found]), space.first([w for _, w in found]))
+                for kind, found in parts.items()
+            }
+        return self._opened[view]
 
     def _opening(self, moved: Translation | None, packets: int) -> tuple[int, int]:
         """Flows of one translation, as they are behind that of their destination, and as they come in."""
