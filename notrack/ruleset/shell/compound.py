@@ -12,6 +12,7 @@ from notrack.ruleset.shell.expansion import has_pattern
 from notrack.ruleset.shell.flow import Frame, Leave
 from notrack.ruleset.shell.ground import DEEPEST, Ground, Way, short
 from notrack.ruleset.shell.patterns import matches
+from notrack.ruleset.shell.rows import names, rows
 from notrack.ruleset.shell.state import Status, Variable, assigned, unknown
 from notrack.text.diagnostic import Severity
 from notrack.text.source import Span
@@ -105,6 +106,34 @@ class Compound(Ground):
             self.frames.pop()
         return status
 
+    def _lines(self, command: t.Loop) -> tuple[tuple[str, ...], list[list[Field]]] | None:
+        """The variables that a loop reads, and what they get line by line, where the text is known."""
+        found = names(command)
+        if found is None or self.input is None:
+            return None
+        made = rows(self.input, len(found[0]), found[1], command.span)
+        return None if made is None else (found[0], made)
+
+    def _rows(self, command: t.Loop, variables: tuple[str, ...], lines: list[list[Field]]) -> Status:
+        """The rounds of a loop that reads a line for each. What its body reads is not known."""
+        saved, self.input = self.input, None
+        frame = Frame("loop", len(self.branch))
+        self.frames.append(frame)
+        try:
+            for line in lines:
+                for name, field in zip(variables[:-1], line[:-1], strict=True):
+                    self.state.variables[name] = Variable(field.pieces)
+                self._round(command, frame, line[-1], variables[-1])
+            for name in variables:
+                self.state.variables[name] = Variable(())
+        except Leave as leave:
+            if leave.frame is not frame:
+                raise
+        finally:
+            self.frames.pop()
+            self.input = saved
+        return True
+
     def _items(self, command: t.For) -> list[Field] | None:
         if command.words is None:
             parameters = self.state.parameters
@@ -114,7 +143,7 @@ class Compound(Ground):
         fields = self.expander.fields(command.words)
         return None if any(field.splits and len(fields) == 1 for field in fields) else fields
 
-    def _round(self, command: t.For, frame: Frame, field: Field, name: str) -> Status:
+    def _round(self, command: t.For | t.Loop, frame: Frame, field: Field, name: str) -> Status:
         self.rounds += 1
         if self.rounds > ROUNDS:
             self.say(Severity.WARNING, f"not evaluated: more than {ROUNDS} rounds", command.span)
@@ -159,6 +188,9 @@ class Compound(Ground):
             self.state.variables[name] = unknown(name, command.span)
 
     def _loop(self, command: t.Loop) -> Status:
+        lines = self._lines(command)
+        if lines is not None:
+            return self._rows(command, *lines)
         before, count = self.state.copy(), len(self.actions)
         self._forget(command)
         self.testing += 1

@@ -261,3 +261,37 @@ def test_what_leaves_a_function_and_what_ends_the_script_are_two_things() -> Non
     text = f"f() {{ if {RULE} 1; then return 0; else exit 1; fi; {RULE} 9; }}\nf\n{RULE} 2\n"
     assert ports(text) == ["1", "2"]
     assert ports(text.replace("INPUT", "nosuch", 1)) == []
+
+
+@pytest.mark.parametrize("tail", ["<<EOF\n{}EOF\n", "<<-EOF\n{}EOF\n", "<<'EOF'\n{}EOF\n"])
+def test_a_loop_over_the_lines_of_a_known_text_runs_for_each(tail: str) -> None:
+    loop = 'while read proto port rest; do [ -z "$proto" ] && continue; '
+    loop += 'iptables -A INPUT -p $proto --dport $port -m comment --comment "$rest" -j ACCEPT; done '
+    text = loop + tail.format("udp 53 name server\n\ntcp 80\n  tcp   443\tweb  \n")
+    assert rules(text) == [
+        '-A INPUT -p udp -m udp --dport 53 -m comment --comment "name server" -j ACCEPT',
+        '-A INPUT -p tcp -m tcp --dport 80 -m comment --comment "" -j ACCEPT',
+        "-A INPUT -p tcp -m tcp --dport 443 -m comment --comment web -j ACCEPT",
+    ]
+    assert not [one for one in messages(text) if "not evaluated" in one[0]]
+
+
+def test_what_parts_the_words_may_be_set() -> None:
+    text = f'while IFS=: read -r name port; do {RULE} "$port"; done <<EOF\na:1\nb c:2\nEOF\n'
+    assert ports(text) == ["1", "2"]
+    assert ports(f'echo "5\n6" | while read p; do {RULE} $p; done\n') == ["5", "6"]
+
+
+def test_lines_that_are_not_known_leave_the_rounds_open() -> None:
+    for text in (
+        f"while read p; do {RULE} 1; done < /etc/ports\n",
+        f"while read p; do {RULE} 1; done <<EOF\n$(cat /etc/ports)\nEOF\n",
+        f"while read p && true; do {RULE} 1; done <<EOF\n5\nEOF\n",
+    ):
+        assert [line.split(" --if")[0] for line in marks(text)] == ["1"]
+        assert any("not evaluated" in message for message, _ in messages(text))
+
+
+def test_a_round_may_end_the_loop() -> None:
+    text = f"while read p; do [ $p = 2 ] && break; {RULE} $p; done <<EOF\n1\n2\n3\nEOF\n{RULE} 9\n"
+    assert ports(text) == ["1", "9"]
