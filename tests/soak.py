@@ -184,8 +184,8 @@ _TEXTS = {
         "Random rulesets for iptables-legacy, iptables-nft and nft, IPv4 and IPv6, and random packets from\n"
         "both sides, from the host itself and over loopback, singly and in small conversations. Compared:\n"
         "where each packet arrives or that it is dropped or rejected, its addresses, ports and TTL there,\n"
-        "its mark, its state, and the connection table at the end with its zones. Of later fragments that nft\n"
-        "may take for anything, that what the kernel does is one of the things that may be. Left out: the\n"
+        "its mark, its state, and the connection table at the end with its zones. Of later fragments, which\n"
+        "nft may take for anything: that what the kernel does is one of the things that may be. Left out: the\n"
         "kernel's TCP automaton beyond opening, answering and talking."
     ),
     "twins": "The two evaluations of the model, about the same rulesets and packets.",
