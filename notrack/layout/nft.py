@@ -86,7 +86,8 @@ def layout(
 def _group(group: Group, chain: str, table: Table) -> Iterator[t.Rule]:
     extra, action = group_conditions(group), done(group, table.helpers)
     count = table.sets.counting(group)
-    if count and group.action.verb is not Verb.LOG and len(group.parts) > 1:
+    many = len(group.parts) > 1 or group.action.verb in TRANSLATES
+    if count and group.action.verb is not Verb.LOG and many:
         inner = table.sets.name(f"limit_{group.origins[0].name}")
         if group.action.verb in TRANSLATES:
             gate = (

@@ -168,7 +168,8 @@ def _group(group: Group, restore: Restore, chains: Chains, chain: str) -> None:
     # RETURN leaves our chain to the rules of others; from a chain inside it, it would only come back to it.
     whole = restore.coexist and group.action.verb is Verb.KEEP
     phrases = [(part, phrase(part.box, restore.own, in_one_rule=whole)) for part in group.parts]
-    if count and group.action.verb is not Verb.LOG and sum(_size(p) for _, p in phrases) > 1:
+    many = sum(_size(p) for _, p in phrases) > 1 or group.action.verb in TRANSLATES
+    if count and group.action.verb is not Verb.LOG and many:
         inner = chains.named(f"limit-{group.origins[0].name}", ("limit", count, action, group.origins))
         if group.action.verb in TRANSLATES:
             _gate(group, chains, inner, count)
@@ -183,7 +184,8 @@ def _group(group: Group, restore: Restore, chains: Chains, chain: str) -> None:
 
 
 def _gate(group: Group, chains: Chains, inner: str, count: str) -> None:
-    """A chain that lets a packet go on to its translation up to the rate, and above it leaves it as it is."""
+    """A chain that lets a packet go on to its translation up to the rate, and above it leaves it as it is:
+    another translation behind this one has no part in its packets."""
     chains.add_once(Line(inner, count, "-j RETURN", group.origins))
     chains.add(Line(inner, "", "-j ACCEPT", group.origins))
 

@@ -118,6 +118,8 @@ def _rules(
         origin = core.Origin(leg.origins[0].span, f"{leg.origins[0].keyword} {leg.origins[0].name}")
         for guard in guards(leg.box):
             yield core.Rule((*_tracked(leg), *guard, *counted), actions, origin)
+            if counted and isinstance(actions[0], core.Nat):  # above the rate nothing else translates it
+                yield core.Rule((*_tracked(leg), *guard), (core.Verdict.ACCEPT,), origin)
 
 
 def guards(box: Box) -> Iterator[core.Guard]:

@@ -91,7 +91,13 @@ class Side:
         taken = self.labelled(other)
         if view is Way.FORWARD:
             taken = questions.assign(self.space, taken, {self.space.levels[Field.OUT][0]: NO_INTERFACE})
+            taken = questions.outcomes(self.space, taken, self._expired)
         return self.space.join(self.space.meet(leaving, taken), self.space.minus(own, leaving))
+
+    def _expired(self, leaf: int) -> int:
+        """What is neither forwarded nor delivered has come to the end of its hops."""
+        known = self.labels.known[leaf]
+        return self.labels.leaf(Fate("drop", Hook.FORWARD, elsewhere=True)) if known.elsewhere else leaf
 
     def labelled(self, way: Way, wire: Effects = NONE) -> int:
         """The fates on one way, ELSEWHERE among them; `wire` as `Model.fate` has it."""

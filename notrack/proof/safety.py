@@ -74,6 +74,8 @@ class Safety:
         answers: Functions,
         valid: int,
         own: IntervalSet,
+        *,
+        others: bool = False,
     ) -> None:
         self.plan = plan
         self.site = site
@@ -84,6 +86,7 @@ class Safety:
         self.valid = valid
         self.own = own | _LOOPBACK[self.family]
         self.tracks = plan.tracking != "none"
+        self.may_track = self.tracks or others
         real = domain(Field.IN, self.family).whole - _LO - _NONE
         self.in_real = self.space.among(Field.IN, real)
         self.out_real = self.space.among(Field.OUT, real)
@@ -179,7 +182,7 @@ class Safety:
 
     def halves(self) -> Iterator[Breach]:
         """No flow is half tracked: where one direction passes untracked, the other is not tracked."""
-        if not self.tracks:
+        if not self.may_track:
             return
         yield from self._half_local()
         yield from self._half_forwarded()

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from notrack.netfilter import tracking
 from notrack.netfilter.chains import Algebra
-from notrack.netfilter.host import UNKNOWN_HOST, group_addresses
+from notrack.netfilter.host import UNKNOWN_HOST, Host, group_addresses
 from notrack.netfilter.model import Model
 from notrack.netfilter.ways import Way, kinds
 from notrack.packets import questions
@@ -95,7 +95,7 @@ def prove(plan: Plan, emitted: Sequence[Emitted], budget: Budget = BUDGET) -> Pr
         for family, found in plan.families.items():
             texts = [text for text in emitted if family in text.families]
             if texts:
-                trial = _Trial(plan.site, found, Space(family, budget), others=plan.beside_others)
+                trial = Trial(plan.site, found, Space(family, budget), others=plan.beside_others)
                 for text in texts:
                     shown.append(trial.target(text, faults))
                 trial.agreement(texts, faults)
@@ -104,12 +104,15 @@ def prove(plan: Plan, emitted: Sequence[Emitted], budget: Budget = BUDGET) -> Pr
     return Proof(tuple(shown), tuple(faults))
 
 
-class _Trial:
-    """The proof of one family, all targets in one space."""
+class Trial:
+    """The proof of one family, all targets in one space. What the plan asks for is looked at once, however
+    many texts are held to it."""
 
     def __init__(self, site: Site, plan: FamilyPlan, space: Space, *, others: bool = False) -> None:
         self.site = site
         self.others = others
+        # The rules of others may turn tracking on: that is why something is untracked beside them at all.
+        self.host = Host(tracking_elsewhere=True) if others else UNKNOWN_HOST
         self.plan = plan
         self.space = space
         self.algebra = Algebra(space)
@@ -120,6 +123,8 @@ class _Trial:
         kinds = ((int(AddressType.LOCAL), self.own), (int(AddressType.MULTICAST), groups))
         self.known = Known(plan.family, kinds)
         self.wanted: dict[Dialect, Ruleset] = {}
+        self.want: dict[Dialect, Functions] = {}
+        self.models: dict[int, Model] = {}
 
     def target(self, text: Emitted, faults: list[Fault]) -> Shown:
         """Prove one target; what does not hold is added to `faults`."""
@@ -128,9 +133,10 @@ class _Trial:
             self.wanted[text.dialect] = self._beside(
                 asked(self.plan, self.site.defaults, text.dialect, beside=self.others), text.dialect
             )
-        wanted = self.wanted[text.dialect]
+            self.want[text.dialect] = self._functions(joined(self.wanted[text.dialect]))
+        wanted, want = self.wanted[text.dialect], self.want[text.dialect]
         found = self._beside(named(text.ruleset, family), text.dialect)
-        want, have = self._functions(joined(wanted)), self._functions(joined(found))
+        have = self._functions(joined(found))
         before = len(faults)
         keepers = tuple(tracking.keepers(found, family))
         if bool(keepers) != (self.plan.tracking != "none") or any(tracking.reassemblers(found, family)):
@@ -139,7 +145,7 @@ class _Trial:
         composed = len(faults) == before and self._same(text.target, want, have, wanted, found, faults)
         if len(faults) == before:
             answers = self._functions(have.ruleset, have)
-            safety = Safety(self.plan, self.site, have, answers, self.valid, self.own)
+            safety = Safety(self.plan, self.site, have, answers, self.valid, self.own, others=self.others)
             for breach in safety.breaches():
                 faults.append(breach_fault(text.target, breach, found, wanted))
         return Shown(
@@ -180,7 +186,7 @@ class _Trial:
         different = [place for place in places() if self._differs(want, have, place)]
         if not different:
             return False
-        way = self._way(wanted, found)
+        way = self._way(wanted, found, different)
         if way is not None:
             place = next((place for place in different if _on(place, way[0])), different[0])
             region = self._region(want, have, place)
@@ -208,11 +214,19 @@ class _Trial:
         a, b = want.at(place).diagram, have.at(place).diagram
         return PacketSet(self.space, self.space.meet(self.valid, unlike(self.space, a, b)))
 
-    def _way(self, wanted: Ruleset, found: Ruleset) -> tuple[Way, PacketSet] | None:
-        """A way on which something becomes of packets that the plan does not ask for, with these packets."""
+    def _way(
+        self, wanted: Ruleset, found: Ruleset, different: Sequence[Place]
+    ) -> tuple[Way, PacketSet] | None:
+        """A way on which something becomes of packets that the plan does not ask for, with these packets. Ways
+        without a place at which the two sides differ are the same on both."""
         family, space = self.plan.family, self.space
-        one, other = (Model(side, family, UNKNOWN_HOST, space=space) for side in (wanted, found))
+        if id(wanted) not in self.models:
+            self.models[id(wanted)] = Model(wanted, family, self.host, space=space)
+        one, other = self.models[id(wanted)], Model(found, family, self.host, space=space)
+        alike = one.tracks == other.tracks and one.reassembles == other.reassembles
         for way in Way:
+            if alike and not any(_on(place, way) for place in different):
+                continue
             a, b = one.passage(way), other.passage(way)
             domain = space.meet(self.valid, space.join(a.domain, b.domain))
             where = space.meet(domain, unlike(space, a.function.diagram, b.function.diagram))
