@@ -216,9 +216,9 @@ def _unread(subject: Subject) -> frozenset[tuple[str, int]]:
 
 
 def _refused(subject: Subject) -> Iterator[tuple[str, int]]:
-    """Files and lines that hold an error."""
+    """Files and lines that hold an error. One at no character is about the file as a whole."""
     for one in subject.reading.diagnostics:
-        if one.severity is Severity.ERROR and one.span is not None:
+        if one.severity is Severity.ERROR and one.span is not None and one.span.end > 0:
             yield one.span.source.name, one.span.line
 
 

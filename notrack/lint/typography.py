@@ -75,13 +75,11 @@ def _unquoted(word: str) -> str:
 
 
 def command_slips(command: Simple) -> Iterator[Slip]:
-    """That of a simple command of a shell script, and those of its assignments."""
+    """That of a simple command of a shell script, assignments included: `A=“b c”` is one and a command `c”`."""
     source = command.span.source
     if ODD.search(command.span.text) is None:
         return
-    for assignment in command.assignments:
-        if assignment.value is not None:
-            yield from _slip(source, [_shown(assignment.value)], quote=None)
+    values = [_shown(one.value) for one in command.assignments if one.value is not None]
     words = [_shown(word) for word in command.words]
     for at, word in enumerate(words[:3]):
         glued = _GLUED.fullmatch(word.text)
@@ -89,7 +87,7 @@ def command_slips(command: Simple) -> Iterator[Slip]:
             name = _Word(word.start, glued["name"])
             words[at : at + 1] = [name, _Word(name.end, word.text[len(name.text) :])]
             break
-    for slip in _slip(source, words, quote=None):
+    for slip in _slip(source, [*values, *words], quote=None):
         yield replace(slip, edits=tuple(_apart(slip.edits, words))) if slip.edits else slip
 
 
@@ -112,7 +110,7 @@ def _apart(edits: Sequence[Edit], words: Sequence[_Word]) -> Iterator[Edit]:
 
 
 def is_tool(word: str) -> bool:
-    """Whether the word of a script names a command of the firewall, misspelt or with an option glued to it."""
+    """Whether the word of a script names a command of the firewall, be it misspelt or glued to an option."""
     glued = _GLUED.fullmatch(word)
     return bool(_TOOL.fullmatch(glued["name"] if glued else word))
 

@@ -33,6 +33,9 @@ def _slips(document: Document) -> Iterator[Slip]:
         yield from restore_slips(document.source)
     elif document.format is Format.NFT:
         yield from nft_slips(document.source)
+    elif document.format is Format.XTABLES_CONFIG:  # the init script sources it
+        for place in shell_places(document.source):
+            yield from command_slips(place.command)
     elif isinstance(document.tree, Script):
         yield from _script_slips(document, document.tree)
 
@@ -91,7 +94,8 @@ RULE = Rule(
     what="""
         Finds typographic dashes before options (and inside ranges), typographic quotes around words, and
         blanks that do not break, in restore files, in nft text, and in the commands of a shell script that
-        are about the firewall: iptables, nft, ipset, conntrack, sysctl, modprobe, and variables.
+        are about the firewall: iptables, nft, ipset, conntrack, sysctl, modprobe, and variables; quotes in
+        the settings of iptables-config too.
 
         One line or command is one finding, marked at the first such character.
     """,
@@ -146,6 +150,17 @@ RULE = Rule(
             iptables -A INPUT -p udp --dport 53 -j ACCEPT
             iptables -t filter -A INPUT -p udp --dport 123 -j ACCEPT
             echo “done” – all rules are there
+            """,
+        ),
+        Example(
+            "the settings of an init script",
+            """
+            IPTABLES_MODULES=“nf_conntrack_ftp nf_nat_ftp”  ### NT803
+            IPTABLES_SAVE_ON_STOP="no"
+            """,
+            fixed="""
+            IPTABLES_MODULES="nf_conntrack_ftp nf_nat_ftp"
+            IPTABLES_SAVE_ON_STOP="no"
             """,
         ),
         Example(

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from notrack.lint.finding import Fault
 from notrack.lint.rule import Example, Rule
-from notrack.lint.script import Step, steps, untracks
+from notrack.lint.script import Step, Untracking, running, steps, untracked
 from notrack.lint.subject import Subject
 from notrack.ruleset.shell.actions import NftText, Other, RestoreText, Script
 from notrack.ruleset.shell.derived import located
@@ -30,20 +30,20 @@ def check(subject: Subject) -> Iterator[Fault]:
     for document in subject.documents:
         if isinstance(document.tree, Script):
             every = list(steps(document.tree))
-            yield from _entries(document.tree, every)
+            yield from _entries(document.tree)
             yield from _rules(document.tree, every)
 
 
 # Entries of connection tracking.
 
 
-def _entries(script: Script, every: Sequence[Step]) -> Iterator[Fault]:
+def _entries(script: Script) -> Iterator[Fault]:
     """`conntrack -F` where only some flows are taken out of tracking."""
-    untracking = [step for step in every if step.adds and untracks(step.line)]
-    narrow = [command for step in untracking if (command := _deleting(step.line)) is not None]
+    untracking = list(untracked(script))
+    narrow = [command for one in untracking if (command := _deleting(one)) is not None]
     if not narrow or len(narrow) < len(untracking):
         return
-    for action in script.actions:
+    for action in running(script):
         if isinstance(action, Other) and action.kind == "conntrack" and _flushes(action.words):
             yield Fault(
                 located(action.span),
@@ -59,10 +59,11 @@ def _flushes(words: Sequence[str]) -> bool:
     return any(word in _FLUSH for word in words) and not any(word.startswith("exp") for word in words)
 
 
-def _deleting(line: x.Rule | x.Command) -> str | None:
+def _deleting(one: Untracking) -> str | None:
     """The command that deletes the entries of what a rule untracks; None if that is all there is."""
-    if not isinstance(line, x.Rule):
-        return None
+    line = one.rule
+    if line is None:
+        return "conntrack -D ..." if one.narrow else None
     parts = [
         option for match in line.matches if match.name in ("tcp", "udp", "sctp") for option in match.options
     ]

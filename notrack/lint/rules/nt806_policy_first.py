@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from notrack.lint.finding import Fault, Fix
 from notrack.lint.mending.lines import is_alone, line_after, line_deleted
 from notrack.lint.rule import Example, Rule
-from notrack.lint.script import Step, place_of, steps
+from notrack.lint.script import Step, place_of, running, steps
 from notrack.lint.subject import Subject
 from notrack.ruleset.nft import tree as nft
 from notrack.ruleset.shell.actions import NftText, Script
@@ -95,8 +95,8 @@ def _fix(source: Source, step: Step, last: Step) -> Fix | None:
 def _nft(script: Script) -> Iterator[Fault]:
     """Chains with a policy of drop that one command makes, and rules that later ones put in."""
     made: dict[tuple[str, str, str], Span] = {}
-    for action in script.actions:
-        if not isinstance(action, NftText) or action.ruleset is None or not action.certain:
+    for action in running(script):
+        if not isinstance(action, NftText) or action.ruleset is None:
             continue
         for command in action.ruleset.commands:
             match command:
@@ -147,7 +147,7 @@ RULE = Rule(
             IPT=/sbin/iptables
             $IPT -F
             $IPT -P INPUT DROP  ### NT806
-            $IPT -P FORWARD DROP
+            $IPT -P FORWARD DROP || exit 1
             # the host itself
             $IPT -A INPUT -i lo -j ACCEPT
             $IPT -A INPUT -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT
@@ -158,7 +158,7 @@ RULE = Rule(
             #!/bin/sh
             IPT=/sbin/iptables
             $IPT -F
-            $IPT -P FORWARD DROP
+            $IPT -P FORWARD DROP || exit 1
             # the host itself
             $IPT -A INPUT -i lo -j ACCEPT
             $IPT -A INPUT -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT
