@@ -115,8 +115,24 @@ def port_words(values: IntervalSet) -> str:
 
 
 def address_words(values: IntervalSet, family: Family) -> str:
-    found = [prefix_text(low, length, family) for low, length in prefixes(values, family)]
+    found = _prefixes(values, family)
+    if len(found) > _MOST:
+        around = _around(values, family)
+        holes = _prefixes(around - values, family)
+        if len(holes) <= _FEW:
+            return f"{', '.join(_prefixes(around, family))} but {', '.join(holes)}"
     return _listed(found, f"{len(found):,} prefixes")
+
+
+def _prefixes(values: IntervalSet, family: Family) -> list[str]:
+    return [prefix_text(low, length, family) for low, length in prefixes(values, family)]
+
+
+def _around(values: IntervalSet, family: Family) -> IntervalSet:
+    """The smallest prefix that holds all values."""
+    low, high = values.spans[0][0], values.spans[-1][1]
+    size = (low ^ high).bit_length()
+    return IntervalSet(((low >> size << size, (low >> size << size) + (1 << size) - 1),))
 
 
 def interface_words(values: IntervalSet) -> str:
@@ -202,7 +218,7 @@ def ends_words(addresses: IntervalSet | None, ports: IntervalSet | None) -> str:
     family = Family.IPV6 if addresses is not None and addresses.spans[-1][1] >= 1 << 32 else Family.IPV4
     text = ""
     if addresses is not None:
-        found = [prefix_text(low, length, family) for low, length in prefixes(addresses, family)]
+        found = _prefixes(addresses, family)
         text = "an address of the host" if len(found) > _MOST else ", ".join(found)
     if ports is not None:
         text += (" " if text else "") + f"port {port_words(ports)}"
