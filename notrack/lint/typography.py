@@ -75,7 +75,8 @@ def _unquoted(word: str) -> str:
 
 
 def command_slips(command: Simple) -> Iterator[Slip]:
-    """That of a simple command of a shell script, assignments included: `A=“b c”` is one and a command `c”`."""
+    """That of a simple command of a shell script, with its assignments: the closing quote of `A=“b c”` ends a
+    word of the command."""
     source = command.span.source
     if ODD.search(command.span.text) is None:
         return
