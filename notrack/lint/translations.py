@@ -216,6 +216,8 @@ class Translations:
                     source = effects.source_nat is not None
                     if source and (way is not Way.FORWARD or self.names_ports(one)):
                         continue
+                    if source and self._routed_elsewhere(asked):
+                        continue
                     hit = answers_on_wire(asked, effects) & packets & self._to_clients
                     own = effects.source_nat is None or self._may_be_own(hit, effects.source_nat)
                     if hit and own and not _on_purpose(visit, hit):
@@ -324,14 +326,19 @@ class Translations:
     def _routed_elsewhere(self, packets: PacketSet) -> bool:
         """Whether routing may never bring packets to a rule for what leaves: they go to some addresses of
         which nobody knows where they are, to inner networks, or back where they came from."""
-        family = self.view.family
         targets = packets.project(Field.DESTINATION)
-        if not to_anyone(packets) and (
-            self.view.host.interfaces is None or targets.isdisjoint(public(family))
-        ):
+        if not to_anyone(packets) and not self._is_elsewhere(targets):
             return True
         into, out = packets.project(Field.IN), packets.project(Field.OUT)
         return into.size() == 1 and into == out
+
+    def _is_elsewhere(self, addresses: IntervalSet) -> bool:
+        """Whether some addresses are known to be of no network that the host has a part in."""
+        links = self.view.host.networks()
+        if links is None:
+            return False
+        far = addresses - links.family(self.view.family)
+        return not far.isdisjoint(public(self.view.family))
 
     def _may_be_own(self, packets: PacketSet, nat: Nat) -> bool:
         """Whether the addresses that packets go to may be the one that translated flows get."""
