@@ -183,13 +183,14 @@ class Flows:
         return self._keeps[hook]
 
     def ground(self, way: Way) -> PacketSet:
-        """All packets that may take a way, whole ones, whatever tracking says of them."""
+        """All packets that may take a way and come as far as tracking, whole ones, in any state."""
         if way not in self._ground:
             model = self.view.model
             packets = self.space.all_of(
                 [model.domain(way), model.arrives(way), tracking.whole_packets(self.space)]
             )
-            self._ground[way] = PacketSet(self.space, packets).exists((Field.STATE,))
+            ground = PacketSet(self.space, packets) & self.view.passing(way)
+            self._ground[way] = ground.exists((Field.STATE,))
         return self._ground[way]
 
     def untracked(self, way: Way) -> PacketSet:
@@ -243,7 +244,10 @@ class Flows:
     def _facing(self, way: Way, diagram: int) -> PacketSet:
         answering, back = self.view.answering, BACK[way]
         whole = tracking.whole_packets(self.space)
-        packets = self.space.all_of([answering.domain(back), answering.arrives(back), whole, diagram])
+        passing = self.view.passing(back, answers=True).diagram
+        packets = self.space.all_of(
+            [answering.domain(back), answering.arrives(back), whole, passing, diagram]
+        )
         facing = PacketSet(self.space, packets).exists(OF_ONE_PACKET).may()
         if way is Way.LOOPBACK:  # both directions leave by lo
             facing = facing.exists((Field.IN, Field.OUT)) & self.ground(way).exists(OF_ONE_PACKET)

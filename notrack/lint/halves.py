@@ -13,7 +13,6 @@ from dataclasses import dataclass, replace
 
 from notrack.lint.flows import BACK, OF_ONE_PACKET, Flows, Leg, ports_key
 from notrack.lint.shapes import Asks, asking, differences, repeats
-from notrack.lint.verdicts import OPENING
 from notrack.lint.view import View
 from notrack.netfilter.ways import Way
 from notrack.packets.fields import PORT_PROTOCOLS, Field, State
@@ -55,6 +54,11 @@ ONE_WAY_PORTS = IntervalSet.of((port, port) for port in (162, 514, 2055, 4739, 6
 """UDP ports that nothing answers from: traps, syslog, flow records, statistics."""
 _HOST_KINDS = (Field.OUT, Field.SOURCE_TYPE, Field.DESTINATION_TYPE, *OF_ONE_PACKET)
 _BUT_FLAGS = tuple(field for field in _HOST_KINDS if field is not Field.FLAGS)
+CLIENT_PORTS = IntervalSet.of(
+    (port, port) for port in (53, 67, 69, 88, 111, 123, 137, 161, 389, 443, 464, 514, 853, 1812, 1813, 5353)
+)
+"""UDP ports that clients ask from ports of their own, also clients on a server of the same."""
+_STARTING = IntervalSet(((32768, 60999),))
 _LIMITED = 1 << 16  # addresses: what names fewer speaks of certain hosts
 
 
@@ -99,6 +103,7 @@ def _arriving(flows: Flows, leg: Leg) -> Half | None:
     passing = flows.unpaired(through, Way.FORWARD, passed) if _forwards(flows) else through - through
     pairs_itself, whole = _pairs_itself(leg), flows.view.is_whole
     passes = ordinary(passed) if passed else passed
+    rest, passing = _usual(leg, rest), _usual(leg, passing)
     if passes and not (pairs_itself and whole):
         rest = rest - passed.exists((Field.DESTINATION, *_HOST_KINDS))
     rest, partly = wanted(flows, Way.LOCAL_IN, rest), ordinary(paired)
@@ -120,11 +125,46 @@ def _pairs_itself(leg: Leg) -> bool:
 def _leaving(flows: Flows, leg: Leg) -> Half | None:
     packets = _plain(flows, leg, Way.LOCAL_OUT)
     paired = flows.paired(packets, Way.LOCAL_OUT)
-    rest = wanted(flows, Way.LOCAL_OUT, flows.unpaired(packets, Way.LOCAL_OUT, paired))
-    if not rest or _inside(flows, leg):
+    rest = _usual(leg, flows.unpaired(packets, Way.LOCAL_OUT, paired))
+    rest = wanted(flows, Way.LOCAL_OUT, rest)
+    if not rest or _inside(flows, leg) or _of_peers(flows, leg):
         return None
     partly = bool(ordinary(paired))
     return Half(Kind.ONE_WAY, flows.view, leg, Way.LOCAL_OUT, rest, partly=partly)
+
+
+def _usual(leg: Leg, packets: PacketSet) -> PacketSet:
+    """The packets between a service's port and one from which connections start, where a rule names one side
+    alone: an exception for some odd pair of ports is none that anybody made for these."""
+    asks, space = asking(leg.written) if packets else Asks.EITHER, packets.space
+    side = {Asks.QUESTION: Field.SOURCE_PORT, Asks.ANSWER: Field.DESTINATION_PORT}.get(asks)
+    if side is None or not _of_ports(leg):
+        return ordinary(packets) if packets else packets
+    named = leg.shape.source_port if side is Field.SOURCE_PORT else leg.shape.destination_port
+    start = named & _STARTING or named
+    return packets & PacketSet(space, space.among(side, start))
+
+
+def _of_ports(leg: Leg) -> bool:
+    return leg.shape.protocols <= PORT_PROTOCOLS
+
+
+def _of_peers(flows: Flows, leg: Leg) -> bool:
+    """Whether a rule is for what the host sends to a UDP port at which it listens itself, both ends being
+    alike (tunnels, gossip), and not for questions of a client."""
+    mine = leg.shape
+    asked = IntervalSet.single(17)
+    if mine.protocols != asked or mine.destination_port & CLIENT_PORTS or mine.destination_port.size() > 16:
+        return False
+    listens = any(
+        one.hook is Hook.PREROUTING and one.shape.destination_port == mine.destination_port
+        for one in flows.by_ports[ports_key(mine)]
+    )
+    answers = any(
+        one.hook is Hook.OUTPUT and one.shape.source_port == mine.destination_port
+        for one in flows.by_ports[ports_key(mine)]
+    )
+    return listens and answers
 
 
 def _inside(flows: Flows, leg: Leg) -> bool:
@@ -166,10 +206,12 @@ def wanted(flows: Flows, way: Way, packets: PacketSet) -> PacketSet:
     begun = PacketSet.nothing(flows.space)
     plain = packets.exists(OF_ONE_PACKET).may()
     if asks is not Asks.ANSWER:
-        begun = begun | verdicts.accepted(way, plain, *OPENING)
+        begun = begun | verdicts.begun(way, plain)
     if asks is not Asks.QUESTION:
         answers = verdicts.accepted(way, plain, State.ESTABLISHED, State.UNTRACKED)
-        begun = begun | (answers & verdicts.accepted(BACK[way], plain.mirror(), *OPENING).mirror())
+        asked = plain.mirror() & flows.ground(BACK[way]).exists(OF_ONE_PACKET)
+        asked = verdicts.untranslated(BACK[way], asked, State.NEW)  # these are tracked
+        begun = begun | (answers & asked.mirror())
     return packets & begun.exists(OF_ONE_PACKET)
 
 

@@ -22,6 +22,7 @@ from notrack.packets.intervals import IntervalSet
 from notrack.packets.packet_set import PacketSet
 from notrack.ruleset.core import Chain, Hook, Jump, Nat, Notrack, Rule, Table
 
+_LIMITED = 1 << 16  # addresses
 _LO = IntervalSet.single(interface_value("lo"))
 
 
@@ -61,6 +62,8 @@ def _about_lo(flows: Flows, leg: Leg) -> Inside | None:
     if not over or leg.on(Way.LOCAL_OUT):
         return None
     rest = flows.unpaired(over, Way.LOOPBACK)
+    if all(side.size() > _LIMITED for side in (leg.shape.source, leg.shape.destination)):
+        rest = rest & _own(flows)  # what else may be the host's is not known
     rest = rest & _begun(flows, rest) if rest else rest
     return Inside(leg.rule, rest) if rest else None
 
@@ -130,18 +133,22 @@ def _hurt(flows: Flows, legs: list[Leg]) -> Iterator[Inside]:
             return
 
 
-def _between_own(flows: Flows) -> PacketSet:
-    """TCP packets (ACKs) between addresses that are the host's for certain."""
+def _own(flows: Flows) -> PacketSet:
+    """The packets between addresses that are the host's for certain."""
     family, space = flows.view.family, flows.space
     own = IntervalSet.single(LOCALHOST[family]) | (flows.view.host.addresses(family) or IntervalSet())
+    return PacketSet(space, space.cube({Field.SOURCE: own, Field.DESTINATION: own}))
+
+
+def _between_own(flows: Flows) -> PacketSet:
+    """TCP packets (ACKs) between such addresses."""
+    space = flows.space
     cube = {
-        Field.SOURCE: own,
-        Field.DESTINATION: own,
         Field.PROTOCOL: IntervalSet.single(6),
         Field.FLAGS: IntervalSet.single(TCP_FLAGS["ack"]),
         Field.OUT: _LO,
     }
-    return PacketSet(space, space.cube(cube))
+    return PacketSet(space, space.cube(cube)) & _own(flows)
 
 
 def _turned(packets: PacketSet) -> PacketSet:

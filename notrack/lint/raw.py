@@ -2,12 +2,13 @@
 
 Rules before connection tracking are nearly always plain: they match headers, untrack, accept, drop, jump.
 For such chains it is enough to go through them once a hook, on all packets that there are; which of these
-take a way is asked afterwards. Anything else (marks, zones, unknown targets, chains of one device) is left to
+take a way is asked afterwards. Anything else (marks, unknown targets, chains of one device) is left to
 `netfilter.visits`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from notrack.netfilter import ways
@@ -18,7 +19,7 @@ from notrack.netfilter.ways import STAGES, Way
 from notrack.packets.diagram import EMPTY, FULL
 from notrack.packets.fields import Field
 from notrack.packets.space import Space
-from notrack.ruleset.core import Chain, Hook, Jump, Log, Notrack, Rule, Table, Verdict
+from notrack.ruleset.core import Chain, Hook, Jump, Log, Notrack, Rule, Table, Template, Verdict
 
 HOOK = {
     Way.LOCAL_IN: Hook.PREROUTING,
@@ -28,7 +29,6 @@ HOOK = {
 }
 _ENTRIES = frozenset((Field.STATE, Field.CT_DIRECTION, Field.CT_SNAT, Field.CT_DNAT, Field.CT_MARK))
 _UNSEEN = {Hook.PREROUTING: Field.OUT, Hook.OUTPUT: Field.IN}
-_VERDICTS = (Verdict.ACCEPT, Verdict.DROP, Verdict.REJECT, Verdict.RETURN)
 
 
 class NotPlain(Exception):
@@ -49,16 +49,18 @@ class Taking:
 
 @dataclass
 class Raw:
-    """The rules of a hook before connection tracking. `untracked`: the packets that go on untracked."""
+    """The rules of a hook before connection tracking. `untracked`: the packets that go on untracked;
+    `passing`: all that go on."""
 
     takings: tuple[Taking, ...] = ()
     untracked: int = EMPTY
+    passing: int = FULL
 
 
 def raw(model: Model, hook: Hook) -> Raw:
     """Goes through the chains of a hook. Raises `NotPlain` (and `TooHard`)."""
     way = next(way for way in Way if HOOK[way] is hook)
-    plain, untracked = FULL, EMPTY
+    space, live = model.space, Live(FULL)
     takings: list[Taking] = []
     for stage in STAGES[way]:
         if not stage.early or stage.again:
@@ -66,23 +68,42 @@ def raw(model: Model, hook: Hook) -> Raw:
         for item in ways.in_order(ways.mounted(model.ruleset, stage, model.family))[0]:
             if stage.hook is not hook or item.chain.base is None:
                 raise NotPlain
-            run = _Run(model.space, model.chains(item, stage), item.table, hook)
-            ends = run.chain(item.chain, (item.chain.name,), plain, untracked)
+            run = _Run(space, model.chains(item, stage), item.table, hook)
+            accepted, back = run.chain(item.chain, (item.chain.name,), live)
             takings += run.takings
-            kept = item.chain.base.policy is Verdict.ACCEPT
-            plain = model.space.join(ends.plain, ends.back_plain if kept else EMPTY)
-            untracked = model.space.join(ends.untracked, ends.back_untracked if kept else EMPTY)
-    return Raw(tuple(takings), untracked)
+            live = accepted.join(space, back) if item.chain.base.policy is Verdict.ACCEPT else accepted
+    return Raw(tuple(takings), live.untracked, live.every(space))
 
 
 @dataclass(frozen=True, slots=True)
-class _Ends:
-    """What a chain accepts, and what comes back from it: packets that are tracked and untracked."""
+class Live:
+    """Packets on their way, by what rules made of them: nothing, untracked ones, those of a template."""
 
-    plain: int
-    untracked: int
-    back_plain: int
-    back_untracked: int
+    plain: int = EMPTY
+    untracked: int = EMPTY
+    templated: int = EMPTY
+
+    def join(self, space: Space, other: Live) -> Live:
+        return self._each(other, space.join)
+
+    def within(self, space: Space, guard: int) -> Live:
+        return self._each(Live(guard, guard, guard), space.meet)
+
+    def without(self, space: Space, guard: int) -> Live:
+        return self._each(Live(guard, guard, guard), space.minus)
+
+    def every(self, space: Space) -> int:
+        return space.first([self.plain, self.untracked, self.templated])
+
+    def _each(self, other: Live, operation: Callable[[int, int], int]) -> Live:
+        return Live(
+            operation(self.plain, other.plain),
+            operation(self.untracked, other.untracked),
+            operation(self.templated, other.templated),
+        )
+
+
+NONE = Live()
 
 
 @dataclass
@@ -93,54 +114,65 @@ class _Run:
     hook: Hook
     takings: list[Taking] = field(default_factory=list)
 
-    def chain(self, chain: Chain, callers: tuple[str, ...], plain: int, untracked: int) -> _Ends:
+    def chain(self, chain: Chain, callers: tuple[str, ...], live: Live) -> tuple[Live, Live]:
+        """What a chain accepts, and what comes back from it."""
         space = self.space
-        accepted, back = [EMPTY, EMPTY], [EMPTY, EMPTY]
+        accepted = back = NONE
         for rule in chain.rules:
-            if plain == EMPTY and untracked == EMPTY:
+            if live == NONE:
                 break
             last = self._last(rule)
             guard = self.chains.guard(rule)
-            taken, other = space.meet(guard, plain), space.meet(guard, untracked)
-            if Notrack() in rule.actions and taken != EMPTY:
-                self.takings.append(Taking(self.hook, self.table, chain, rule, callers, taken))
-                untracked = space.join(untracked, taken)
-                plain = space.minus(plain, guard)
-                taken, other = EMPTY, space.join(other, taken)
-            if last is None or (taken == EMPTY and other == EMPTY):
+            matched = live.within(space, guard)
+            if matched == NONE:
                 continue
-            plain, untracked = space.minus(plain, guard), space.minus(untracked, guard)
-            if last is Verdict.ACCEPT:
-                accepted = [space.join(accepted[0], taken), space.join(accepted[1], other)]
+            done = self._done(rule, chain, callers, matched)
+            if done != matched or last is not None:
+                live = live.without(space, guard)
+            if last is None:
+                live = live.join(space, done) if done != matched else live
+            elif last is Verdict.ACCEPT:
+                accepted = accepted.join(space, done)
             elif last is Verdict.RETURN:
-                back = [space.join(back[0], taken), space.join(back[1], other)]
+                back = back.join(space, done)
             elif isinstance(last, Jump):
-                ends = self._called(last, callers, taken, other)
-                accepted = [space.join(accepted[0], ends.plain), space.join(accepted[1], ends.untracked)]
+                inside, returned = self._called(last, callers, done)
+                accepted = accepted.join(space, inside)
                 if last.goto:
-                    back = [space.join(back[0], ends.back_plain), space.join(back[1], ends.back_untracked)]
+                    back = back.join(space, returned)
                 else:
-                    plain = space.join(plain, ends.back_plain)
-                    untracked = space.join(untracked, ends.back_untracked)
-        return _Ends(accepted[0], accepted[1], space.join(back[0], plain), space.join(back[1], untracked))
+                    live = live.join(space, returned)
+        return accepted, back.join(space, live)
 
-    def _called(self, jump: Jump, callers: tuple[str, ...], plain: int, untracked: int) -> _Ends:
+    def _done(self, rule: Rule, chain: Chain, callers: tuple[str, ...], live: Live) -> Live:
+        """What the actions of a rule that end nothing make of packets."""
+        space = self.space
+        for action in rule.actions:
+            if isinstance(action, Notrack) and live.plain != EMPTY:
+                self.takings.append(Taking(self.hook, self.table, chain, rule, callers, live.plain))
+                live = Live(EMPTY, space.join(live.untracked, live.plain), live.templated)
+            elif isinstance(action, Template):
+                taken = live.every(space) if action.overrides else space.join(live.plain, live.templated)
+                live = Live(EMPTY, EMPTY if action.overrides else live.untracked, taken)
+        return live
+
+    def _called(self, jump: Jump, callers: tuple[str, ...], live: Live) -> tuple[Live, Live]:
         target = self.table.chain(jump.chain)
         if target is None or target.name in callers:
-            return _Ends(EMPTY, EMPTY, plain, untracked)
-        return self.chain(target, (*callers, target.name), plain, untracked)
+            return NONE, live
+        return self.chain(target, (*callers, target.name), live)
 
     def _last(self, rule: Rule) -> Verdict | Jump | None:
         """What ends a rule; None: it goes on."""
         asked = fields_of(rule.guard)
         if asked & _ENTRIES or _UNSEEN[self.hook] in asked:
             raise NotPlain
-        *others, last = (None, *rule.actions)
-        for action in others:
-            if action is not None and not isinstance(action, Notrack | Log):
+        for action in rule.actions[:-1]:
+            if not isinstance(action, Notrack | Log | Template):
                 raise NotPlain
-        if last is None or isinstance(last, Notrack | Log):
+        last = rule.actions[-1] if rule.actions else None
+        if last is None or isinstance(last, Notrack | Log | Template):
             return None
-        if isinstance(last, Jump) or last in _VERDICTS:
-            return last if isinstance(last, Jump | Verdict) else None
+        if isinstance(last, Jump | Verdict) and last is not Verdict.STOLEN:
+            return last
         raise NotPlain

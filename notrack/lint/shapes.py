@@ -61,13 +61,13 @@ def shape(packets: PacketSet) -> Shape:
 
 
 def asking(packets: PacketSet) -> Asks:
-    """The side of the fewer ports is the service; of ICMP the type tells."""
+    """The side of far fewer ports is the service; of ICMP the type tells."""
     ports = _with_ports(packets)
     if ports:
         service, peer = (ports.project(side).size() for side in (Field.DESTINATION_PORT, Field.SOURCE_PORT))
-        if service != peer:
-            return Asks.QUESTION if service < peer else Asks.ANSWER
-        return Asks.EITHER
+        if 2 * min(service, peer) > max(service, peer):
+            return Asks.EITHER  # e.g. all ports but one
+        return Asks.QUESTION if service < peer else Asks.ANSWER
     icmp = _of_icmp(packets)
     if icmp and icmp == packets:
         kinds, asked = icmp.project(Field.ICMP_TYPE), QUESTIONS[packets.space.family]

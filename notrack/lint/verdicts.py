@@ -25,7 +25,7 @@ _EARLY = (Hook.INGRESS, Hook.PREROUTING, Hook.OUTPUT)
 
 
 class Verdicts:
-    """Judges whole packets of a view as if they came behind connection tracking in a state of one's choice."""
+    """Judges whole packets of a view as if they came behind connection tracking in any state one likes."""
 
     def __init__(self, view: View) -> None:
         self.view = view
@@ -51,6 +51,10 @@ class Verdicts:
         `whole`: with all rules, those before connection tracking too.
         """
         return self._where(way, packets, states, lambda outcome: outcome.end is End.ON, whole).may()
+
+    def begun(self, way: Way, packets: PacketSet) -> PacketSet:
+        """The packets that may begin a flow, tracked or not, and reach where they were sent."""
+        return self.accepted(way, packets, State.UNTRACKED) | self.untranslated(way, packets, State.NEW)
 
     def untranslated(self, way: Way, packets: PacketSet, state: State) -> PacketSet:
         """The packets that may come to the end of the way in a state, to where they were sent."""

@@ -53,7 +53,7 @@ class View:
     family: Family
     host: Host
     _raw: dict[Hook, Raw | None] = field(default_factory=dict, init=False, repr=False)
-    _raw_answers: dict[Hook, int] = field(default_factory=dict, init=False, repr=False)
+    _raw_answers: dict[Hook, Raw] = field(default_factory=dict, init=False, repr=False)
 
     @cached_property
     def model(self) -> Model:
@@ -179,9 +179,20 @@ class View:
         space = self.model.space
         if self.raw(HOOK[way]) is None:
             return PacketSet(space, self.answering.untracked(way))
-        if HOOK[way] not in self._raw_answers:
-            self._raw_answers[HOOK[way]] = raw(self.answering, HOOK[way]).untracked
-        return PacketSet(space, self._raw_answers[HOOK[way]])
+        return PacketSet(space, self._answering(HOOK[way]).untracked)
+
+    def passing(self, way: Way, *, answers: bool = False) -> PacketSet:
+        """The packets that rules before tracking let pass on a way (or the answers to which they do); all
+        where it is not told."""
+        made = self.raw(HOOK[way])
+        if made is None:
+            return PacketSet.everything(self.model.space)
+        return PacketSet(self.model.space, (self._answering(HOOK[way]) if answers else made).passing)
+
+    def _answering(self, hook: Hook) -> Raw:
+        if hook not in self._raw_answers:
+            self._raw_answers[hook] = raw(self.answering, hook)
+        return self._raw_answers[hook]
 
     def written(self, table: Table, callers: tuple[str, ...], rule: Rule) -> PacketSet:
         """The packets that a rule asks for by ends, protocol and interfaces, the jumps to it included."""

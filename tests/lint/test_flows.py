@@ -159,7 +159,7 @@ def test_what_raw_rules_take_is_what_the_model_says(seed: int) -> None:
             assert view.flows.untracked(way) == untracked(view, way)
 
 
-VERDICTS = ("ACCEPT", "DROP", "RETURN")
+VERDICTS = ("ACCEPT", "DROP", "RETURN", "CT --zone 5", "CT --helper ftp")
 
 
 def untracked(view: View, way: Way) -> PacketSet:
