@@ -126,7 +126,8 @@ class XtablesBody(Body):
                     stretches.append((word.start, word.start + len(name), named[name]))
                 elif word.value.startswith("--"):
                     return None  # an abbreviation
-        return self._with(stretches) if stretches else None
+        text = spliced(self.text, stretches) if stretches else None
+        return None if text is None else replace(self, text=text)  # names alone: it reads as before
 
     def moved(self, table: str, chain: str) -> Self | None:
         found = self.arguments
