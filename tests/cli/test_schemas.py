@@ -63,6 +63,20 @@ def test_traces(tmp_path: Path) -> None:
     assert valid("trace", both.stdout)["reply"]["verdict"] == "accept"
 
 
+def test_differences(tmp_path: Path) -> None:
+    rules, other = tmp_path / "rules.v4", tmp_path / "other.v4"
+    rules.write_text(RULES)
+    other.write_text(RULES.replace("9/s", "8/s").replace("--dport 53 -j", "--dport 54 -j"))
+    found = valid("diff", notrack("diff", str(rules), str(other), "--format", "json").stdout)
+    assert "verdict" in {change["kind"] for change in found["changes"]} and found["rests_on"]
+    assert any(change["holding"] for change in found["changes"])
+
+
+def test_expectations() -> None:
+    spec = str(ROOT / "examples" / "edge" / "site.spec")
+    assert valid("test", notrack("test", spec, "--format", "json").stdout)["failed"] == 0
+
+
 def test_facts() -> None:
     assert valid("facts", notrack("facts").stdout)["interfaces"]
 
