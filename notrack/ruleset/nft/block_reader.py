@@ -144,7 +144,12 @@ def base(cursor: Cursor) -> t.Base:
         cursor.expect("=")
         devices = e.right_hand(cursor)
     cursor.expect("priority")
-    return t.Base(kind, hook, priority(cursor), devices, span=cursor.span(start))
+    found = priority(cursor)
+    home = c.PRIORITY_HOOKS.get(found.name or "", hook)
+    if home != hook:
+        message = f"nft 1.0.6 knows the priority {found.name} in {home} alone"
+        cursor.warn(message, cursor.span(start), "write its number")
+    return t.Base(kind, hook, found, devices, span=cursor.span(start))
 
 
 def policy(cursor: Cursor) -> t.Expression:

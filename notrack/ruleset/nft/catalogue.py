@@ -116,6 +116,7 @@ PRIORITIES: dict[str, int] = {
     "security": 50,
     "srcnat": 100,
 }
+PRIORITY_HOOKS = {"dstnat": "prerouting", "srcnat": "postrouting"}  # later versions know more
 BRIDGE_PRIORITIES: dict[str, int] = {"dstnat": -300, "filter": -200, "out": 100, "srcnat": 300}
 
 # Set keys and helpers whose values nft prints in quotes.

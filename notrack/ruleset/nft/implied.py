@@ -54,7 +54,7 @@ def _collect(node: t.Node, context: Context, found: list[core.Literal]) -> None:
                 _collect(part, context, found)
 
 
-def _covers(key: t.Expression, keys: tuple[t.Expression, ...]) -> bool:
+def covers(key: t.Expression, keys: tuple[t.Expression, ...]) -> bool:
     """Whether the keys are all the numbers that `numgen` or a hash may give."""
     if not isinstance(key, t.Numgen | t.Hash):
         return False
@@ -68,6 +68,6 @@ def _of_mapping(node: t.Mapping, context: Context) -> core.Guard:
     keys = keys_of(node.table, context)
     if keys is None:
         return (fact(node, context),)
-    if any(isinstance(key, t.Wildcard) for key in keys) or _covers(node.key, keys):
+    if any(isinstance(key, t.Wildcard) for key in keys) or covers(node.key, keys):
         return ()
     return key_literals(node.key, keys, context) or (fact(node, context),)

@@ -16,7 +16,7 @@ from notrack.ruleset.nft import tree as t
 from notrack.ruleset.nft.action_lowering import action, ends, verdict_action
 from notrack.ruleset.nft.catalogue import priority_number
 from notrack.ruleset.nft.expression_writer import expression_text
-from notrack.ruleset.nft.implied import implied
+from notrack.ruleset.nft.implied import covers, implied
 from notrack.ruleset.nft.match_lowering import (
     Context,
     Sets,
@@ -270,17 +270,19 @@ class _Making:
         elements = _verdicts(statement.table, context)
         if elements is None:
             unknown = core.Unknown(statement_text(statement), tracking=uses(statement, t.Ct))
-            found = fact(statement, context)
-            self.rules.append(core.Rule((*self.guard, found), (unknown,), self.origin))
-            self.guard += (found,)
+            there = fact(statement, context)
+            self.rules.append(core.Rule((*self.guard, there), (unknown,), self.origin))
+            self.guard += (there,)
             return
         groups: dict[t.Expression | None, list[t.Expression]] = {}
         for element in elements:
             groups.setdefault(element.data, []).append(element.key)
         goes_on: list[core.Guard] = []
-        for data, keys in groups.items():
+        drawn = _drawn(statement.key, tuple(groups.values()), context)
+        for number, (data, keys) in enumerate(groups.items()):
             made = verdict_action(data) if isinstance(data, t.Verdict) else None
-            for guard in _key_guards(statement.key, tuple(keys), elements, context):
+            found = [drawn[number]] if drawn else _key_guards(statement.key, tuple(keys), elements, context)
+            for guard in found:
                 if made is None:
                     goes_on.append(guard)
                 else:
@@ -289,6 +291,23 @@ class _Making:
             self.guard += goes_on[0] if len(goes_on) == 1 else (core.OneOf(tuple(goes_on)),)
         else:
             self.ended = True
+
+
+def _drawn(
+    key: t.Expression, groups: tuple[list[t.Expression], ...], context: Context
+) -> list[core.Guard] | None:
+    """The guards of a map to which `numgen` or a hash gives one of all its keys: one of them holds, which one
+    is not known. None for any other map."""
+    if not covers(key, tuple(part for keys in groups for part in keys)):
+        return None
+    guards: list[core.Guard] = []
+    others: core.Guard = ()
+    for keys in groups[:-1]:
+        literal = t.SetLiteral(tuple(t.Element(part) for part in keys))
+        one = fact(t.Match(key, literal), context)
+        guards.append((*others, one))
+        others += (replace(one, negated=True),)
+    return [*guards, others]
 
 
 def _groups(elements: tuple[t.Element, ...]) -> dict[t.Expression, list[t.Expression]] | None:

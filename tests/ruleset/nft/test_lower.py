@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+from dataclasses import replace
 from pathlib import Path
 
 from notrack.packets.address import Family
@@ -347,3 +348,15 @@ def test_bits_of_addresses_and_ports_are_exact_where_they_are_few_numbers() -> N
     assert never == (V4, core.Among(Field.SOURCE, IntervalSet()))
     ((suffix, _),) = rules("ip6 saddr & ::ffff:ffff:ffff:ffff == ::1 accept")
     assert suffix[0] == V6 and isinstance(suffix[1], core.Fact)
+
+
+def test_of_the_keys_that_cover_all_numbers_one_is_always_taken() -> None:
+    assert rules("numgen random mod 1 vmap { 0 : goto other }") == [((), (core.Jump("other", True),))]
+    first, second, third = rules("numgen inc mod 3 vmap { 0 : accept, 1 : drop, 2 : goto other }")
+    (one,) = first[0]
+    assert isinstance(one, core.Fact) and one.own and not one.negated
+    assert second[0][0] == replace(one, negated=True) and len(second[0]) == 2
+    assert all(isinstance(literal, core.Fact) and literal.negated for literal in third[0])
+    assert len(third[0]) == 2
+    some = rules("numgen random mod 3 vmap { 0 : accept, 1 : drop }")
+    assert [len(guard) for guard, _ in some] == [1, 1]  # a third packet goes on behind the map

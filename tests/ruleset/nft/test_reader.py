@@ -370,3 +370,19 @@ def test_what_is_unknown_is_kept_as_text() -> None:
 def test_deep_nesting_is_a_fault_and_no_traceback() -> None:
     _, found = read("table ip x {\nchain y {\ntcp dport " + "{ " * 5000 + "\n")
     assert any("deep" in fault.message for fault in found)
+
+
+@pytest.mark.parametrize(
+    ("hook", "priority", "told"),
+    [
+        ("output", "dstnat", True),
+        ("input", "srcnat + 5", True),
+        ("prerouting", "dstnat - 5", False),
+        ("postrouting", "srcnat", False),
+        ("output", "mangle", False),
+    ],
+)
+def test_a_priority_by_name_may_belong_to_another_hook(hook: str, priority: str, told: bool) -> None:
+    text = f"table ip x {{\nchain c {{\ntype filter hook {hook} priority {priority};\n}}\n}}\n"
+    messages = [one.message for one in read(text)[1]]
+    assert bool(messages) is told and all("alone" in message for message in messages)
