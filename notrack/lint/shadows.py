@@ -50,44 +50,64 @@ def shadows(ruleset: Ruleset, twice: Iterable[Entry]) -> Shadows:
     dead: dict[Span, Shadow] = {}
     for table in ruleset.tables:
         for family in Family:
-            if family not in table.families:
-                continue
-            try:
-                _look(table, family, max(end - time.monotonic(), 0.5), known, alive, dead)
-            except TooHard:
-                result.undecided = True
-                alive |= _spans(table)
+            if family in table.families:
+                seconds = max(end - time.monotonic(), 0.5)
+                whole = _look(table, family, Budget(seconds=seconds), known, alive, dead)
+                result.undecided |= not whole
     result.found = [shadow for span, shadow in dead.items() if span not in alive]
     return result
 
 
-def _spans(table: Table) -> set[Span]:
-    return {
-        rule.origin.span for chain in table.chains for rule in chain.rules if rule.origin.span is not None
-    }
-
-
 def _look(
-    table: Table, family: Family, seconds: float, twice: set[int], alive: set[Span], dead: dict[Span, Shadow]
-) -> None:
-    """One table for one family: which rules are reached, and why others are not."""
-    coverage = Coverage(table, family, Budget(seconds=seconds))
+    table: Table, family: Family, budget: Budget, twice: set[int], alive: set[Span], dead: dict[Span, Shadow]
+) -> bool:
+    """One table for one family: which rules are reached, and why others are not. False where it could not be
+    decided of all rules: then those that were not come to count as reached."""
     missed: list[Arrival] = []
-    for arrival in coverage.arrivals():
-        span = arrival.entry.span
-        if span is None or not arrival.wanted:
-            continue
-        if arrival.reached:
-            alive.add(span)
-        elif id(arrival.entry.origin) not in twice:
-            missed.append(arrival)
+    judged: set[int] = set()
+    whole = True
+    try:
+        coverage = Coverage(table, family, budget)
+        for arrival in coverage.arrivals():
+            judged.add(id(arrival.entry.origin))
+            span = arrival.entry.span
+            if span is not None and arrival.wanted and arrival.reached:
+                alive.add(span)
+            elif span is not None and arrival.wanted and id(arrival.entry.origin) not in twice:
+                missed.append(arrival)
+    except TooHard:
+        alive |= _spans(table, judged)
+        whole = False
+    if missed:
+        coverage.space.meter.restart()
+        whole &= _explain(coverage, missed, alive, dead)
+    return whole
+
+
+def _explain(coverage: Coverage, missed: list[Arrival], alive: set[Span], dead: dict[Span, Shadow]) -> bool:
+    """Why nothing comes to some rules; what is no fault is left out. False where there are too many."""
     for arrival in missed:
         span = arrival.entry.span
-        if span is None or span in alive or span in dead or is_generated(table, arrival.entry.chain):
+        generated = is_generated(coverage.table, arrival.entry.chain)
+        if span is None or span in alive or span in dead or generated:
             continue
-        shadow = _explained(coverage, arrival)
+        try:
+            shadow = _explained(coverage, arrival)
+        except TooHard:
+            return False
         if shadow is not None:
             dead[span] = shadow
+    return True
+
+
+def _spans(table: Table, judged: set[int]) -> set[Span]:
+    """The places of the rules that were not judged."""
+    return {
+        rule.origin.span
+        for chain in table.chains
+        for rule in chain.rules
+        if rule.origin.span is not None and id(rule.origin) not in judged
+    }
 
 
 def _explained(coverage: Coverage, arrival: Arrival) -> Shadow | None:
