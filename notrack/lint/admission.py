@@ -127,8 +127,7 @@ class Admission:
             tracked = self.verdicts.accepted(way, first, State.NEW)
             yield from self._by_rule(way, first & (tracked - let), State.NEW)
             yield from self._later(way)
-            if way is not Way.FORWARD:
-                yield from self._never(way, first, let | tracked, Asks.QUESTION)
+            yield from self._never(way, first, let | tracked, Asks.QUESTION)
 
     def _later(self, way: Way) -> Iterator[Lost]:
         """What follows the first packets of TCP connections."""
@@ -173,7 +172,7 @@ class Admission:
         if not rest:
             return
         for leg in self.flows.at(Hook.OUTPUT if way is Way.LOCAL_OUT else Hook.PREROUTING):
-            if asking(leg.written) is not asks:
+            if asking(leg.written) is not asks or (way is Way.FORWARD and not self._is_for_others(leg)):
                 continue
             written = leg.shape
             named = written.destination_port if asks is Asks.QUESTION else written.source_port
@@ -184,6 +183,10 @@ class Admission:
             here = rest & leg.on(way) & PacketSet(self.space, self.space.among(side, closed & named))
             if here and self._by_default(way, here):
                 yield Lost(self.view, way, here, (leg,), never=True)
+
+    def _is_for_others(self, leg: Leg) -> bool:
+        """Whether a rule of PREROUTING is for what passes: answers of the host would be tracked."""
+        return bool(leg.on(Way.FORWARD)) and not leg.on(Way.LOCAL_IN) & self.both(Way.LOCAL_IN)
 
     def _by_default(self, way: Way, packets: PacketSet) -> bool:
         """Whether an untracked packet is stopped by a policy, or by a rule that names no ends."""

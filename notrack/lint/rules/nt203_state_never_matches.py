@@ -51,7 +51,7 @@ RULE = Rule(
         that is reported instead.
     """,
     mending="There is no automatic fix: what the rule was for is for the operator to say.",
-    yields_to=("NT101", "NT102", "NT103", "NT201", "NT205", "NT401"),
+    yields_to=("NT101", "NT102", "NT103", "NT201", "NT202", "NT204", "NT205", "NT401"),
     check=check,
     bad=(
         Example(
