@@ -19,7 +19,7 @@ from notrack.packets.space import Space
 from notrack.proof.difference_labels import Fate, Translation
 from notrack.proof.difference_roles import UNMOVED, Role, Status
 from notrack.proof.difference_sides import BACK
-from notrack.proof.difference_slices import Slices
+from notrack.proof.difference_slices import LOST, Slices
 
 _MOST = 64  # translations of sources that are told apart
 # What two packets of one flow need not share. The state is none of a packet here.
@@ -73,7 +73,10 @@ class Openers:
 
     def _laters(self, view: Way) -> Iterator[Pair]:
         for source, status in self.kinds(view):
-            found = self.slices.pairs(Role.LATER, view, status)
+            if status[1]:
+                found = list(self.slices.laters_behind_translation(view, status))
+            else:
+                found = self.slices.pairs(Role.LATER, view, status)
             if found and (source, status) in self.opened(view):
                 flows = self.opened(view)[source, status].packets
                 for old, new, packets in found:
@@ -88,10 +91,12 @@ class Openers:
         moved = any(status != UNMOVED for _, status in self.kinds(view))
         if before == after or not moved:
             return
-        opened = [one for (_, status), one in self.opened(view).items() if status != UNMOVED]
-        came = space.meet(space.first([one.wire for one in opened]), self.slices.cast.laters)
-        yield Fate("accept"), Fate("accept", tracked=False), space.meet(came, space.minus(after, before))
-        yield Fate("accept", tracked=False), Fate("accept"), space.meet(came, space.minus(before, after))
+        for (_, status), one in self.opened(view).items():
+            if status != UNMOVED:
+                bare = LOST if status[1] else Fate("accept", tracked=False)
+                came = space.meet(one.wire, self.slices.cast.laters)
+                yield Fate("accept"), bare, space.meet(came, space.minus(after, before))
+                yield bare, Fate("accept"), space.meet(came, space.minus(before, after))
 
     def kinds(self, view: Way) -> list[Kind]:
         """What may become of sources, and whether either end is translated, of flows that both let pass."""

@@ -8,12 +8,16 @@ from notrack.netfilter.effects import Effects
 from notrack.netfilter.ways import Way
 from notrack.packets import questions
 from notrack.packets.diagram import EMPTY
-from notrack.packets.fields import Field
+from notrack.packets.fields import Field, State
 from notrack.packets.space import Space
 from notrack.proof.difference_labels import Fate, Translation
 from notrack.proof.difference_pairs import paired
 from notrack.proof.difference_roles import UNMOVED, Cast, Role, Status
 from notrack.proof.difference_sides import OF_ENTRY, Labels, Side, in_view
+from notrack.ruleset.core import Hook
+
+LOST = Fate("drop", Hook.PREROUTING, tracked=False)
+"""Of a packet that is not translated as the rest of its flow is: it ends at the host, whoever it was for."""
 
 
 class Slices:
@@ -99,14 +103,40 @@ class Slices:
         return space.all_of([kinds, in_view(space, view), played, headers])
 
     def answers_on_wire(self, view: Way, wire: Effects, status: Status) -> tuple[int, int]:
-        """Both rulesets' fates of answers to tracked, translated packets, told as they are behind that."""
+        """Both rulesets' fates of answers to tracked packets of translated sources, told as they are behind
+        that. One that a rule untracks is not translated back: it ends at the host, whoever it was for.
+        """
         space = self.space
         known = self.cast.established(status)
         common = in_view(space, view)
         for side in self.sides:
             common = space.meet(common, side.headers(view))
-        before, after = (self.values(side.labelled(view, wire), known) for side in self.sides)
+        before, after = (
+            questions.outcomes(space, self.values(side.labelled(view, wire), known), self._lost)
+            for side in self.sides
+        )
         return space.meet(common, before), space.meet(common, after)
+
+    def _lost(self, leaf: int) -> int:
+        fate = self.labels.known[leaf]
+        return leaf if fate.tracked or not fate.passes else self.labels.leaf(LOST)
+
+    def laters_behind_translation(self, view: Way, status: Status) -> Iterator[tuple[Fate, Fate, int]]:
+        """Where later packets of flows to translated destinations differ, told as they are behind that.
+
+        One that belongs to no entry, for its flow is tracked on one side alone, is not translated.
+        """
+        space = self.space
+        (states,) = self.cast.pairs(Role.LATER, view, *self.sides, status)
+        functions = self.functions(view, *states)
+        bare = space.among(Field.STATE, State.INVALID)
+        found = []
+        for function, known in zip(functions, states, strict=True):
+            strangers = space.exists(space.meet(known, bare), OF_ENTRY)
+            passing = self.passing_all(function)
+            lost = space.meet(space.meet(strangers, passing), self.labels.leaf(LOST))
+            found.append(space.join(lost, function))
+        return self.apart(found[0], found[1])
 
     def passing(self, function: int) -> dict[Translation | None, frozenset[int]]:
         """The leaves of a function at which packets pass, by how they are translated."""

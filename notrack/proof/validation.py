@@ -217,8 +217,8 @@ class Trial:
     def _way(
         self, wanted: Ruleset, found: Ruleset, different: Sequence[Place]
     ) -> tuple[Way, PacketSet] | None:
-        """A way on which something becomes of packets that the plan does not ask for, with these packets. Ways
-        without a place at which the two sides differ are the same on both."""
+        """A way on which something becomes of packets that the plan does not ask for, with these packets.
+        Ways without a place at which the two sides differ are the same on both."""
         family, space = self.plan.family, self.space
         if id(wanted) not in self.models:
             self.models[id(wanted)] = Model(wanted, family, self.host, space=space)

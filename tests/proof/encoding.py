@@ -48,7 +48,7 @@ class Encoding:
         self.notes: dict[object, int] = {}
 
     def _valid(self, own: IntervalSet, elsewhere: IntervalSet) -> Iterator[Any]:
-        """Packets that can be: values of the fields, kinds of addresses that fit, translated with an entry."""
+        """Packets that can be: values of the fields, kinds that fit the address, translated with an entry."""
         for field, value in self.fields.items():
             allowed = domain(field, self.family)
             yield z3.And(value >= allowed.low, value <= allowed.high)
@@ -166,8 +166,8 @@ def outcome(encoding: Encoding, ruleset: Ruleset, place: Place) -> tuple[Any, An
 
 
 def seen_at(encoding: Encoding, place: Place) -> Iterator[Any]:
-    """What the kernel's way says of every packet at a place: which interfaces it has, and that before tracking
-    nothing sent by the host has a state, and only what is for the host itself leaves by lo."""
+    """What the kernel's way says of every packet at a place: which interfaces it has, and that before
+    tracking nothing sent by the host has a state, and only what is for the host itself leaves by lo."""
     into, out = encoding.fields[Field.IN], encoding.fields[Field.OUT]
     hook = place.stage.hook
     if hook in (Hook.PREROUTING, Hook.INPUT):

@@ -96,7 +96,8 @@ def broken(found: Plan, target: str, old: str, new: str) -> Proof:
 
 def test_a_wrong_port_is_told_with_a_packet_the_rule_and_the_declaration() -> None:
     found = planned("service web tcp 80 from lan-net\n")
-    proof = broken(found, "iptables", "-A INPUT -s 10.8.0.0/24 -p tcp -m tcp --dport 80", "-A INPUT -s 10.8.0.0/24 -p tcp -m tcp --dport 81")  # fmt: skip
+    rule = "-A INPUT -s 10.8.0.0/24 -p tcp -m tcp --dport 80"
+    proof = broken(found, "iptables", rule, rule[:-1] + "1")
     (fault,) = proof.faults
     assert fault.packet is not None and fault.place == "input"
     assert fault.packet.packet.destination_port in (80, 81)
