@@ -27,7 +27,8 @@ def check(subject: Subject) -> Iterator[Fault]:
 
 
 def _message(shadow: Shadow) -> str:
-    also = f", nor to the {shadow.behind} behind it" if shadow.behind else ""
+    rest = "one" if shadow.behind == 1 else str(shadow.behind)
+    also = f", nor to the {rest} behind it" if shadow.behind else ""
     if not shadow.front:
         return "no packet comes to this rule: none that it matches is sent to its chain"
     if len(shadow.front) > 1:
@@ -45,7 +46,7 @@ def _help(shadow: Shadow) -> str:
         return "it would decide the same: take it out"
     if not shadow.front:
         return "jump to the chain for these packets too, or take the rule out"
-    return "put it in front, if it is to count; otherwise take it out"
+    return "if it is meant to do something, put it in front; otherwise take it out"
 
 
 def _kind(entry: Entry) -> str | None:
