@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from notrack.packets.address import Family
 from notrack.packets.fields import Field, domain
 from notrack.packets.intervals import IntervalSet
-from notrack.ruleset.core import Among, Guard, OneOf, Rule, Ruleset
+from notrack.ruleset.core import Among, Guard, Jump, OneOf, Rule, Ruleset, Table
 
 
 def bound(guard: Guard, field: Field, family: Family) -> IntervalSet:
@@ -46,3 +46,31 @@ def rules_of(ruleset: Ruleset, family: Family) -> Iterator[Rule]:
         if family in table.families:
             for chain in table.chains:
                 yield from chain.rules
+
+
+class Inherited:
+    """What the jumps to a chain leave of a field to the packets that come there."""
+
+    def __init__(self, table: Table, field: Field, family: Family) -> None:
+        self.field = field
+        self.family = family
+        self.whole = domain(field, family).whole
+        self.based = {chain.name for chain in table.chains if chain.base is not None}
+        self.jumps: dict[str, list[tuple[str, Rule]]] = {}
+        for chain in table.chains:
+            for rule in chain.rules:
+                if rule.actions and isinstance(rule.actions[-1], Jump):
+                    self.jumps.setdefault(rule.actions[-1].chain, []).append((chain.name, rule))
+        self.made: dict[str, IntervalSet] = {}
+
+    def of(self, chain: str) -> IntervalSet:
+        if chain in self.based or chain not in self.jumps:
+            return self.whole
+        if chain not in self.made:
+            self.made[chain] = self.whole  # for chains that jump in a circle
+            self.made[chain] = IntervalSet.of(
+                span
+                for caller, rule in self.jumps[chain]
+                for span in self.of(caller) & bound(rule.guard, self.field, self.family)
+            )
+        return self.made[chain]

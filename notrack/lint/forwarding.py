@@ -34,6 +34,8 @@ def strays(made: Translations) -> Iterator[Stray]:
     view = made.view
     if view.host.forwards(view.family) is None and not evidence(view):
         return
+    # where sources are translated, what comes from outside is for this host alone
+    translates = any(nat.kind in SOURCE_KINDS for nat in made.nats)
     untranslated = {
         id(one.untracking.visit.rule): one
         for one in made.conflicts
@@ -48,7 +50,7 @@ def strays(made: Translations) -> Iterator[Stray]:
         conflict = untranslated.get(id(one.visit.rule))
         if conflict is not None and is_for_services(made, one):
             yield Stray(one, conflict.packets, conflict)
-        elif conflict is None and _answered_by_host(made, one) and not _answered_by_others(made, one):
+        elif conflict is None and not translates and _is_local_pair(made, one):
             yield Stray(one, elsewhere, None)
 
 
@@ -60,6 +62,10 @@ def is_for_services(made: Translations, one: Untracking) -> bool:
     if _answered_by_host(made, one):
         return True
     return _by_port_alone(made.view, one.visit.rule) and not _answered_by_others(made, one)
+
+
+def _is_local_pair(made: Translations, one: Untracking) -> bool:
+    return _answered_by_host(made, one) and not _answered_by_others(made, one)
 
 
 def _answered_by_host(made: Translations, one: Untracking) -> bool:

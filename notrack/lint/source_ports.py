@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from notrack.lint.bounds import bound
+from notrack.lint.bounds import Inherited, bound
 from notrack.lint.exposure import (
     TCP,
     UDP,
@@ -28,11 +28,10 @@ from notrack.lint.view import View
 from notrack.netfilter.effects import Track
 from notrack.netfilter.visits import visits
 from notrack.netfilter.ways import Way
-from notrack.packets.address import Family
-from notrack.packets.fields import PORT_PROTOCOLS, Field, State, domain
+from notrack.packets.fields import PORT_PROTOCOLS, Field, State
 from notrack.packets.intervals import IntervalSet
 from notrack.packets.packet_set import PacketSet
-from notrack.ruleset.core import Jump, Rule, Table
+from notrack.ruleset.core import Rule
 
 STRAY = 256
 """So many ports too many may be a range that somebody cut roughly."""
@@ -135,8 +134,8 @@ def _by_source_port(view: View) -> Iterator[tuple[Rule, IntervalSet]]:
     for table in view.ruleset.tables:
         if view.family not in table.families:
             continue
-        sent = _Inherited(table, Field.SOURCE_PORT, view.family)
-        gone = _Inherited(table, Field.DESTINATION_PORT, view.family)
+        sent = Inherited(table, Field.SOURCE_PORT, view.family)
+        gone = Inherited(table, Field.DESTINATION_PORT, view.family)
         for chain in table.chains:
             for rule in chain.rules:
                 if not accepts(rule):
@@ -145,31 +144,3 @@ def _by_source_port(view: View) -> Iterator[tuple[Rule, IntervalSet]]:
                 targets = gone.of(chain.name) & bound(rule.guard, Field.DESTINATION_PORT, view.family)
                 if is_service(sources) and targets.size() > STRAY:
                     yield rule, sources
-
-
-class _Inherited:
-    """What the jumps to a chain leave of a field to the packets that come there."""
-
-    def __init__(self, table: Table, field: Field, family: Family) -> None:
-        self.field = field
-        self.family = family
-        self.whole = domain(field, family).whole
-        self.based = {chain.name for chain in table.chains if chain.base is not None}
-        self.jumps: dict[str, list[tuple[str, Rule]]] = {}
-        for chain in table.chains:
-            for rule in chain.rules:
-                if rule.actions and isinstance(rule.actions[-1], Jump):
-                    self.jumps.setdefault(rule.actions[-1].chain, []).append((chain.name, rule))
-        self.made: dict[str, IntervalSet] = {}
-
-    def of(self, chain: str) -> IntervalSet:
-        if chain in self.based or chain not in self.jumps:
-            return self.whole
-        if chain not in self.made:
-            self.made[chain] = self.whole  # for chains that jump in a circle
-            self.made[chain] = IntervalSet.of(
-                span
-                for caller, rule in self.jumps[chain]
-                for span in self.of(caller) & bound(rule.guard, self.field, self.family)
-            )
-        return self.made[chain]

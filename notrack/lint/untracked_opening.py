@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from notrack.lint.bounds import asks, bound, rules_of
+from notrack.lint.bounds import Inherited, asks, bound
 from notrack.lint.exposure import (
     TCP,
     UDP,
@@ -24,7 +24,7 @@ from notrack.lint.exposure import (
 from notrack.lint.view import Untracking, View
 from notrack.netfilter.effects import Track
 from notrack.netfilter.ways import Way
-from notrack.packets.fields import Field, State
+from notrack.packets.fields import Field, State, domain
 from notrack.packets.intervals import IntervalSet
 from notrack.packets.packet_set import PacketSet
 from notrack.ruleset.core import Rule
@@ -59,7 +59,7 @@ class Excess:
 def excesses(view: View) -> Iterator[Excess]:
     """For each accept by the state UNTRACKED and each rule that untracks: what nobody can have meant to open
     to everyone. That is many ports at once, or a service that trusts whoever reaches it."""
-    blanket = [rule for rule in rules_of(view.ruleset, view.family) if _blanket(rule, view)]
+    blanket = list(accepting(view, State.UNTRACKED))
     if not blanket or not view.untrackings:
         return
     for way in (Way.LOCAL_IN, Way.FORWARD):
@@ -97,9 +97,19 @@ def _beyond(view: View, rule: Rule, packets: PacketSet) -> PacketSet | None:
     return None
 
 
-def _blanket(rule: Rule, view: View) -> bool:
-    """Whether a rule accepts packets because they are untracked, whatever ports they have."""
-    if not accepts(rule) or asks(rule.guard, *_UNSCOPED):
-        return False
-    states = bound(rule.guard, Field.STATE, view.family)
-    return State.UNTRACKED in states and State.NEW not in states
+def accepting(view: View, state: State) -> Iterator[Rule]:
+    """The rules that accept packets of a state and not new ones, whatever ports they have. What the jumps to
+    a chain ask for counts as asked for by its rules."""
+    for table in view.ruleset.tables:
+        if view.family not in table.families:
+            continue
+        states = Inherited(table, Field.STATE, view.family)
+        scopes = [(Inherited(table, side, view.family), side) for side in _UNSCOPED]
+        for chain in table.chains:
+            for rule in chain.rules:
+                if not accepts(rule) or asks(rule.guard, *_UNSCOPED):
+                    continue
+                left = states.of(chain.name) & bound(rule.guard, Field.STATE, view.family)
+                named = any(one.of(chain.name) != domain(side, view.family).whole for one, side in scopes)
+                if state in left and State.NEW not in left and not named:
+                    yield rule

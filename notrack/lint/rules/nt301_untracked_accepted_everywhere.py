@@ -120,6 +120,25 @@ RULE = Rule(
             """,
         ),
         Example(
+            "a chain for what is untracked, which accepts it all",
+            """
+            *raw
+            :PREROUTING ACCEPT [0:0]
+            :OUTPUT ACCEPT [0:0]
+            -A PREROUTING -p udp --sport 123 -j CT --notrack
+            -A OUTPUT -p udp --dport 123 -j CT --notrack
+            COMMIT
+            *filter
+            :INPUT DROP [0:0]
+            :untracked - [0:0]
+            -A INPUT -m conntrack --ctstate UNTRACKED -j untracked
+            -A INPUT -m conntrack --ctstate ESTABLISHED,RELATED -j ACCEPT
+            -A untracked -s 10.0.0.0/8 -j ACCEPT
+            -A untracked -j ACCEPT  ### NT301
+            COMMIT
+            """,
+        ),
+        Example(
             "several services untracked, a cache among them",
             """
             *raw

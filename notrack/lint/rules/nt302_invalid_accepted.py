@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from notrack.lint.bounds import asks, bound, rules_of
-from notrack.lint.exposure import TCP, accepts, assumed, from_anyone, opened, ordinary, sampled, strangers
+from notrack.lint.exposure import TCP, assumed, from_anyone, opened, ordinary, sampled, strangers
 from notrack.lint.finding import Fault, Fix
 from notrack.lint.rule import Example, Rule
 from notrack.lint.states import without_states
 from notrack.lint.subject import Subject
+from notrack.lint.untracked_opening import accepting
 from notrack.lint.view import View
 from notrack.netfilter.effects import Track
 from notrack.netfilter.ways import Way
@@ -23,7 +23,7 @@ from notrack.text.source import Span
 
 def check(subject: Subject) -> Iterator[Fault]:
     for view in subject.views:
-        rules = [rule for rule in rules_of(view.ruleset, view.family) if _takes_invalid(rule, view)]
+        rules = list(accepting(view, State.INVALID))
         if not rules or not view.model.tracks:
             continue
         for way in (Way.LOCAL_IN, Way.FORWARD):
@@ -43,14 +43,6 @@ def _fault(subject: Subject, span: Span, rule: CoreRule, let: PacketSet, notes: 
         fix=Fix("accept INVALID packets no more", edits, safe=False) if edits else None,
         notes=notes,
     )
-
-
-def _takes_invalid(rule: CoreRule, view: View) -> bool:
-    """Whether a rule accepts packets because they are INVALID, whatever ports they have."""
-    if not accepts(rule) or asks(rule.guard, Field.SOURCE_PORT, Field.DESTINATION_PORT):
-        return False
-    states = bound(rule.guard, Field.STATE, view.family)
-    return State.INVALID in states and State.NEW not in states
 
 
 def _strays(view: View, rules: list[CoreRule]) -> PacketSet:

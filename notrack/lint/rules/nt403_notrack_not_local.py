@@ -80,7 +80,8 @@ RULE = Rule(
     """,
     limits="""
         A pair of rules in PREROUTING alone, one for each direction, is meant for forwarded flows and is
-        passed over. So is a rule that names the destination, and what FORWARD would not let through.
+        passed over. So is a rule that names the destination, or the outer interface of a gateway that
+        translates, and what FORWARD would not let through.
     """,
     mending="""
         The fix is safe: it adds `-m addrtype --dst-type LOCAL` (nft: `fib daddr type local`). Naming the
@@ -187,6 +188,21 @@ RULE = Rule(
             -A FORWARD -j services
             -A services -p tcp --dport 80 -j ACCEPT
             -A services -m conntrack --ctstate ESTABLISHED -j ACCEPT
+            COMMIT
+            """,
+        ),
+        Example(
+            "a gateway whose rule names the outer interface: nothing from there is for others",
+            """
+            *raw
+            :PREROUTING ACCEPT [0:0]
+            :OUTPUT ACCEPT [0:0]
+            -A PREROUTING -i eth0 -p tcp --dport 443 -j CT --notrack
+            -A OUTPUT -o eth0 -p tcp --sport 443 -j CT --notrack
+            COMMIT
+            *nat
+            :POSTROUTING ACCEPT [0:0]
+            -A POSTROUTING -s 10.8.0.0/24 -o eth0 -j MASQUERADE
             COMMIT
             """,
         ),
