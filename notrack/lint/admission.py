@@ -236,6 +236,10 @@ class Admission:
         if asks is not Asks.EITHER:
             return asks is Asks.ANSWER
         taken = leg.on(Way.LOCAL_IN)
+        if leg.shape.protocols.isdisjoint(PORT_PROTOCOLS) and self.verdicts.accepted(
+            Way.LOCAL_IN, taken & self.opening, State.NEW
+        ):
+            return False  # both directions look alike: what lets requests in lets answers in
         if self.verdicts.accepted(Way.LOCAL_IN, answers & taken, State.UNTRACKED):
             return False
         if leg.shape.source == self.view.family.whole:

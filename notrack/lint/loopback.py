@@ -82,8 +82,10 @@ def _begun(flows: Flows, packets: PacketSet) -> PacketSet:
 
 
 def _needless(flows: Flows) -> Iterator[Inside]:
-    """The rules of PREROUTING for lo alone, of whose packets OUTPUT untracks none."""
+    """The rules of PREROUTING for lo alone, of whose packets no rule of OUTPUT for lo untracks any."""
     view, space = flows.view, flows.space
+    legs = [leg for leg in flows.at(Hook.OUTPUT) if leg.shape.out == _LO or not leg.on(Way.LOCAL_OUT)]
+    taken = PacketSet(space, space.first([leg.on(Way.LOOPBACK).may().diagram for leg in legs]))
     for table in view.ruleset.tables:
         if view.family not in table.families:
             continue
@@ -95,7 +97,7 @@ def _needless(flows: Flows) -> Iterator[Inside]:
                 continue
             written = view.written(table, (chain.name,), rule).exists((Field.IN, Field.OUT))
             packets = flows.ground(Way.LOOPBACK) & written & PacketSet(space, space.among(Field.OUT, _LO))
-            if packets and not (packets & flows.untracked(Way.LOOPBACK).may()):
+            if packets and not (packets & taken):
                 yield Inside(rule, packets, needless=True, whole=written.is_full)
 
 
