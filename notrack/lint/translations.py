@@ -238,10 +238,11 @@ class Translations:
         return tuple(self._collisions())
 
     def _collisions(self) -> Iterator[Conflict]:
+        wrong = {id(one.untracking.visit.rule) for one in self.conflicts if not one.source}
         for one, packets in self.untracking(Way.LOCAL_IN):
             meant = packets & self._handed_out
-            if not meant or not self.names_ports(one):
-                continue
+            if not meant or not self.names_ports(one) or id(one.visit.rule) in wrong:
+                continue  # a rule that is wrong anyway has no service whose port could be taken
             asking = self.asking([one], meant, Way.FORWARD)
             for effects, asked, visit in self.translated(Way.FORWARD, asking, self._source_alone):
                 if effects.source_nat is None:
