@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from notrack.lint.collection import collected
+from notrack.lint.collection import collected, named
 from notrack.lint.engine import lint
+from notrack.lint.fixes import fixed
 from notrack.lint.subject import Subject
 from notrack.ruleset.formats import read_all
 from notrack.text.source import Source
@@ -129,3 +130,35 @@ def test_untracked_dropped_ends_ipv6(lab: Lab, backend: str, dropped: bool) -> N
         node.run("ip", "-6", "neigh", "flush", "all")
     assert lab.server.ping(LAN_OWN[6]) is not dropped
     assert ("NT306" in codes) is dropped
+
+
+def fixed_text(name: str, text: str, code: str) -> str:
+    """A text after the fixes of one rule."""
+    rule = named(code)
+    assert rule is not None
+    (after,) = fixed([Source(name, text)], lambda sources: Subject(read_all(sources)), (rule,), unsafe=True)
+    return after.text
+
+
+@pytest.mark.parametrize("mended", (False, True))
+def test_answers_by_source_port(lab: Lab, backend: str, mended: bool) -> None:
+    """NT303: whoever sends from port 53 or 80 reaches every port; mended he does not, and the answers to the
+    host's own questions still come. Nothing is tracked."""
+    v4 = xt(
+        filter=["INPUT DROP", "-A INPUT -p udp --sport 53 -j ACCEPT", "-A INPUT -p tcp --sport 80 -j ACCEPT"]
+    )
+    native = nft(
+        chain("input", "filter", "udp sport 53 accept", "tcp sport 80 accept", policy="drop"), family="ip"
+    )
+    if mended:
+        v4, native = fixed_text("rules.v4", v4, "NT303"), fixed_text("rules.nft", native, "NT303")
+    codes = load(lab, backend, v4=v4, native=native)
+    lab.host.listen("udp", 161)
+    lab.host.listen("tcp", 22)
+    lab.client.listen("udp", 53, address=STRANGER[4])
+    lab.client.listen("tcp", 80, address=STRANGER[4])
+    assert lab.client.udp(OWN[4], 161, src=STRANGER[4], sport=53).ok is not mended
+    assert lab.client.tcp(OWN[4], 22, src=STRANGER[4], sport=80).ok is not mended
+    assert lab.host.udp(STRANGER[4], 53).ok
+    assert lab.host.tcp(STRANGER[4], 80).ok
+    assert ("NT303" in codes) is not mended
