@@ -29,7 +29,7 @@ def cases() -> Iterator[object]:
         yield pytest.param([] if codes == "none" else codes.split(), sources, id=title)
 
 
-@pytest.mark.parametrize(("wanted", "sources"), cases())
+@pytest.mark.parametrize(("wanted", "sources"), list(cases()))
 def test_just_these_codes(wanted: list[str], sources: tuple[Source, ...]) -> None:
     result = lint(Subject(read_all(sources)), RULES)
     assert sorted(finding.code for finding in result.findings) == wanted
