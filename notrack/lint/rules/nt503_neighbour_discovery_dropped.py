@@ -161,6 +161,18 @@ RULE = Rule(
             """,
         ),
         Example(
+            "a script that sets the policy",
+            """
+            #!/bin/sh
+            for ipt in iptables ip6tables; do
+              $ipt -P INPUT DROP  ### NT503
+              $ipt -A INPUT -i lo -j ACCEPT
+              $ipt -A INPUT -m state --state ESTABLISHED,RELATED -j ACCEPT
+              $ipt -A INPUT -p tcp --dport 22 -j ACCEPT
+            done
+            """,
+        ),
+        Example(
             "advertisements were forgotten",
             {
                 "rules.v6": """

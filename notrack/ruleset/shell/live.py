@@ -18,6 +18,7 @@ from notrack.ruleset.shell.arguments import MARK
 from notrack.ruleset.xtables.catalogue import VERDICTS, target_named
 from notrack.ruleset.xtables.reader import BUILTIN
 from notrack.ruleset.xtables.tree import Broken, Command, Option, Rule
+from notrack.text.source import Span
 
 When = tuple[Guard, ...]
 Answer = bool | None
@@ -44,12 +45,14 @@ class Entry:
 
 @dataclass(slots=True)
 class Chain:
-    """`policy` None: a user-defined chain. `policies` were set since, each if its guards hold."""
+    """`policy` None: a user-defined chain. `policies` were set since, each if its guards hold. `span`: what
+    made the chain or set its policy."""
 
     policy: str | None = None
     rules: list[Entry] = field(default_factory=list)
     policies: list[tuple[str, When]] = field(default_factory=list)
     certain: bool = True
+    span: Span | None = None
 
 
 @dataclass(slots=True)
@@ -59,7 +62,7 @@ class Table:
 
     def copy(self) -> Table:
         chains = {
-            name: Chain(chain.policy, list(chain.rules), list(chain.policies), chain.certain)
+            name: Chain(chain.policy, list(chain.rules), list(chain.policies), chain.certain, chain.span)
             for name, chain in self.chains.items()
         }
         return Table(self.name, chains)
@@ -202,9 +205,9 @@ class Tables:
             return self.refused(f"there is no chain {name} in {table.name}")
         match line.name:
             case "-N" if name is not None:
-                return self._new(table, name, when)
+                return self._new(table, name, when, line.span)
             case "-P" if name is not None and len(line.arguments) > 1:
-                return self.policy(table, name, line.arguments[1], when)
+                return self.policy(table, name, line.arguments[1], when, line.span)
             case "-F":
                 for chain in [table.chains[name]] if name is not None else table.chains.values():
                     self.flush(chain, when)
@@ -214,7 +217,7 @@ class Tables:
                 return self._rename(table, name, line.arguments[1], when)
         return None if name is not None and not table.chains[name].certain else True
 
-    def _new(self, table: Table, name: str, when: When) -> Answer:
+    def _new(self, table: Table, name: str, when: When, span: Span | None) -> Answer:
         if name in table.chains:
             if table.chains[name].certain:
                 return self.refused(f"the chain {name} is there already")
@@ -222,10 +225,10 @@ class Tables:
             return None
         if name[:1] in ("-", "!") or len(name) > NAME_MAXIMUM or name in VERDICTS or " " in name:
             return self.refused(f"{name!r} cannot be the name of a chain")
-        table.chains[name] = Chain(certain=not when)
+        table.chains[name] = Chain(certain=not when, span=span)
         return True
 
-    def policy(self, table: Table, name: str, policy: str, when: When) -> Answer:
+    def policy(self, table: Table, name: str, policy: str, when: When, span: Span | None = None) -> Answer:
         """Sets the policy of a built-in chain."""
         chain = table.chains[name]
         if chain.policy is None:
@@ -237,7 +240,7 @@ class Tables:
         if when:
             chain.policies.append((policy, when))
         else:
-            chain.policy, chain.policies = policy, []
+            chain.policy, chain.policies, chain.span = policy, [], span
         return True
 
     def flush(self, chain: Chain, when: When) -> None:

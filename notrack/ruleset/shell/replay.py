@@ -205,11 +205,11 @@ class Machine:
     def _declared(self, tables: Tables, table: Table, line: xtables.Chain, when: When) -> Answer:
         chain = table.chains.get(line.name)
         if chain is None:
-            return tables.run(table.name, xtables.Command("-N", (line.name,)), when)
+            return tables.run(table.name, xtables.Command("-N", (line.name,), span=line.span), when)
         if chain.policy is None:
             tables.flush(chain, when)
         elif line.policy is not None:
-            return tables.policy(table, line.name, line.policy, when)
+            return tables.policy(table, line.name, line.policy, when, line.span)
         return True
 
     def _broken(self, table: Table, line: xtables.Broken, action: RestoreText, when: When) -> Answer:

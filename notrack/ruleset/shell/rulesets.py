@@ -91,7 +91,7 @@ def is_certain(rule: x.Rule) -> bool:
 
 
 def _table(table: Table) -> x.Table:
-    chains = tuple(x.Chain(name, chain.policy) for name, chain in table.chains.items())
+    chains = tuple(x.Chain(name, chain.policy, span=chain.span) for name, chain in table.chains.items())
     rules = tuple(rule for name, chain in table.chains.items() for rule in _rules(name, chain))
     return x.Table(table.name, chains + rules)
 

@@ -184,3 +184,12 @@ def test_what_a_function_adds_itself_stands_there() -> None:
     chain = core.tables[0].chain("INPUT")
     assert chain is not None and chain.rules[0].origin.span is not None
     assert chain.rules[0].origin.span.line == 1
+
+
+def test_a_chain_stands_where_its_policy_was_set_or_where_it_was_made() -> None:
+    made, _ = lowered(script("iptables -P INPUT ACCEPT\niptables -N web\niptables -P INPUT DROP\n"))
+    places = {chain.name: chain.origin.span for chain in made.tables[0].chains}
+    assert {name: span.text for name, span in places.items() if span} == {
+        "INPUT": "-P INPUT DROP",
+        "web": "-N web",
+    }
