@@ -177,10 +177,12 @@ class _Mending:
         """Findings that came up with some fixes, if all of them can be mended in their turn."""
         left = _left(before, done)
         new = _new(after, left)
-        if _reads_worse(before, after) or any(_code_of(one) in new for one in done):
+        new |= {key for one in done if after.census[key := _code_of(one)] > left[key]}
+        if _reads_worse(before, after):
             return []
         found = [one for one in after.findings if _code_of(one) in new]
-        if not all(self._permitted(one) for one in found):
+        tried = {_key(one, fix) for one in done if (fix := one.fault.fix)}
+        if not all(self._permitted(one) and _key(one, one.fault.fix) not in tried for one in found):
             return []
         return _compatible(found, after.sources)
 
@@ -263,10 +265,10 @@ def _reads_worse(before: _State, after: _State) -> bool:
     return any(count > before.faults[name] for name, count in after.faults.items())
 
 
-def _key(finding: Finding, fix: Fix) -> tuple[object, ...]:
+def _key(finding: Finding, fix: Fix | None) -> tuple[object, ...]:
     """What tells a fix apart, wherever its place moves to."""
-    edits = tuple((edit.span.source.name, edit.span.text, edit.text) for edit in fix.edits)
-    return finding.code, finding.span.source.name, finding.span.text, fix.title, edits
+    edits = tuple((edit.span.source.name, edit.span.text, edit.text) for edit in fix.edits) if fix else ()
+    return finding.code, finding.span.source.name, finding.span.text, fix and fix.title, edits
 
 
 # Edits.

@@ -279,3 +279,21 @@ def test_a_line_with_two_faults_is_mended_as_far_as_it_can_be() -> None:
     text = "#!/bin/sh\niptable \u2013A INPUT -p tcp 192.0.2.7 --sport 80 -j ACCEPT\n"
     (one,) = fixed((Source("a.sh", text),), lambda sources: linted(sources, UNKNOWN_HOST), rules)
     assert one.text == "#!/bin/sh\niptables -A INPUT -p tcp 192.0.2.7 --sport 80 -j ACCEPT\n"
+
+
+def test_one_place_that_needs_two_fixes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As with a chain that lacks a rule for each family: the second shows when the first is mended."""
+
+    def check(subject: Subject) -> list[Fault]:
+        source = subject.documents[0].source
+        at = source.text.index("COMMIT")
+        for line in ("-A INPUT -p udp -j DROP\n", "-A INPUT -p tcp -j DROP\n"):
+            if line not in source.text:
+                fix = Fix("add it", (Edit(source.span(at, at), line),))
+                return [Fault(source.span(0, 7), "m", "h", fix=fix)]
+        return []
+
+    rule = _rule(check)
+    _with(monkeypatch, rule)
+    one = _run((rule,))
+    assert one.text == _TEXT.replace("COMMIT", "-A INPUT -p udp -j DROP\n-A INPUT -p tcp -j DROP\nCOMMIT")
