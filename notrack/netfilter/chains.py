@@ -1,30 +1,22 @@
-"""Chains as functions: for every packet what becomes of it in a chain, computed once for each chain.
-
-A function is a diagram whose leaves are outcomes. The leaf 0 is the commonest outcome, "goes on unchanged".
-Two functions in a row are `compose`d: where the first goes on with changes, the second is asked about the
-changed packet.
-"""
+"""Chains as functions: for every packet what becomes of it in a chain, computed once for each chain."""
 
 from __future__ import annotations
 
-import enum
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
 from functools import cached_property
 
-from notrack.netfilter.effects import (
-    NONE,
-    UNKNOWN_ZONES,
-    Effects,
-    Shift,
-    Track,
-    Unsure,
-    behind,
-    mark_bits,
-)
+from notrack.netfilter.algebra import NOTHING, Algebra, End, Function, Outcome
+from notrack.netfilter.effects import Effects, Track
 from notrack.netfilter.fragments import misread
 from notrack.netfilter.guards import answered, guard_set
 from notrack.netfilter.host import Host
+from notrack.netfilter.rule_effects import (
+    base_effects,
+    field_effects,
+    mark_effects,
+    template_effects,
+    unknown_facts,
+)
 from notrack.netfilter.translation import (
     LEAVES,
     LOOPBACK_NETWORK,
@@ -32,15 +24,11 @@ from notrack.netfilter.translation import (
     nat_effects,
     strays,
     unchanging,
-    with_kind,
     without_status,
 )
-from notrack.packets import questions
-from notrack.packets.address import Family
 from notrack.packets.diagram import EMPTY, FULL, allow_frames
 from notrack.packets.fields import MIRROR, NO_DIRECTION, Field, State
 from notrack.packets.intervals import IntervalSet
-from notrack.packets.space import Space
 from notrack.ruleset.core import (
     Action,
     Base,
@@ -61,35 +49,8 @@ from notrack.ruleset.core import (
     Verdict,
 )
 
+__all__ = ["NOTHING", "Algebra", "Chains", "End", "Function", "Outcome"]
 
-class End(enum.Enum):
-    """Why a packet leaves a stretch of its way."""
-
-    ON = "on"  # it goes on
-    RETURN = "return"
-    ACCEPT = "accept"
-    DROP = "drop"
-    REJECT = "reject"
-    STOLEN = "stolen"
-    ELSEWHERE = "elsewhere"  # it does not take this way at all
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    end: End
-    effects: Effects = NONE
-    hook: Hook | None = None  # where it ended, if it did
-
-
-@dataclass(frozen=True, slots=True)
-class Function:
-    """A diagram of outcomes. `changing` holds every leaf of it that goes on with changes (or more)."""
-
-    diagram: int = EMPTY
-    changing: frozenset[int] = frozenset()
-
-
-NOTHING = Function()
 _VERDICTS = {
     Verdict.ACCEPT: End.ACCEPT,
     Verdict.DROP: End.DROP,
@@ -97,106 +58,6 @@ _VERDICTS = {
     Verdict.STOLEN: End.STOLEN,
     Verdict.RETURN: End.RETURN,
 }
-
-
-class Algebra:
-    """Outcome functions over one space."""
-
-    def __init__(self, space: Space) -> None:
-        self.space = space
-        self._values: dict[int, Outcome] = {}
-
-    def leaf(self, outcome: Outcome) -> int:
-        if outcome == Outcome(End.ON):
-            return EMPTY
-        made = self.space.outcome(outcome)
-        self._values[made] = outcome
-        return made
-
-    def outcome(self, leaf: int) -> Outcome:
-        """The outcome of a leaf, 0 included."""
-        if leaf == EMPTY:
-            return Outcome(End.ON)
-        if leaf not in self._values:
-            value = self.space.value(leaf)
-            assert isinstance(value, Outcome)
-            self._values[leaf] = value
-        return self._values[leaf]
-
-    def constant(self, outcome: Outcome, where: int = FULL) -> Function:
-        """The outcome for the packets of a set; others go on unchanged."""
-        made = self.leaf(outcome)
-        if made == EMPTY:
-            return NOTHING
-        return Function(
-            self.space.meet(where, made), frozenset((made,)) if outcome.end is End.ON else frozenset()
-        )
-
-    def within(self, where: int, function: Function) -> Function:
-        """The function for the packets of a set; others go on unchanged."""
-        return Function(self.space.meet(where, function.diagram), function.changing)
-
-    def compose(self, first: Function, second: Function) -> Function:
-        """The first function, and the second for what goes on."""
-        space = self.space
-        if first.diagram == EMPTY:
-            return second
-        if second.diagram == EMPTY:
-            return first
-        if not first.changing:
-            return Function(space.join(first.diagram, second.diagram), second.changing)
-        parts: list[int] = []
-        changing = set(second.changing)
-        regions = questions.regions(space, first.diagram, first.changing)
-        for leaf, region in sorted(regions.items(), reverse=True):
-            after = self.after(self.outcome(leaf).effects, second)
-            parts.append(space.meet(region, space.join(after.diagram, leaf)))
-            changing |= after.changing | {leaf}
-        done = questions.outcomes(space, first.diagram, lambda at: EMPTY if at in first.changing else at)
-        # regions of `parts` and of `done` are apart; what neither names goes on unchanged
-        region = self.where(first.diagram, first.changing)
-        rest = space.minus(space.join(done, second.diagram), region)
-        return Function(space.first([*parts, rest]), frozenset(changing))
-
-    def where(self, diagram: int, leaves: frozenset[int]) -> int:
-        """The set of packets whose outcome is one of these leaves, none of which is 0."""
-        return questions.outcomes(self.space, diagram, lambda at: int(at in leaves))
-
-    def after(self, effects: Effects, function: Function) -> Function:
-        """A function of the changed packet as one of the packet before, the changes added to its outcomes."""
-        moved = behind(self.space, function.diagram, effects)
-        changing: set[int] = set()
-
-        def added(leaf: int) -> int:
-            old = self.outcome(leaf)
-            made = self.leaf(Outcome(old.end, effects.then(old.effects), old.hook))
-            if old.end is End.ON and made != EMPTY:
-                changing.add(made)
-            return made
-
-        return Function(questions.outcomes(self.space, moved, added), frozenset(changing))
-
-    def compose_all(self, functions: Sequence[Function]) -> Function:
-        """Many in a row, as a balanced tree."""
-        row = list(functions) or [NOTHING]
-        while len(row) > 1:
-            pairs = zip(row[::2], row[1::2], strict=False)
-            row = [self.compose(a, b) for a, b in pairs] + (row[-1:] if len(row) % 2 else [])
-        return row[0]
-
-    def ended(self, function: Function, change: Callable[[Outcome], Outcome]) -> Function:
-        """The function with each outcome replaced, "goes on unchanged" among them."""
-        changing: set[int] = set()
-
-        def replaced(leaf: int) -> int:
-            new = change(self.outcome(leaf))
-            made = self.leaf(new)
-            if new.end is End.ON and made != EMPTY:
-                changing.add(made)
-            return made
-
-        diagram = questions.relabelled(self.space, function.diagram, replaced)
-        return Function(diagram, frozenset(changing))
 
 
 class Chains:
@@ -383,44 +244,3 @@ class Chains:
         accept = self.algebra.constant(Outcome(End.ACCEPT), self.space.meet(ends, accepts))
         drop = self.algebra.constant(Outcome(End.DROP), self.space.minus(ends, accepts))
         return self.algebra.compose(accept, drop)
-
-
-def base_effects(
-    effects: Effects, base: Base, host: Host, family: Family, *, answers: bool = False
-) -> Effects:
-    """What a base chain of type route did: a new destination makes the kernel look for a new way out."""
-    if base.kind is not ChainType.ROUTE or base.hook is not Hook.OUTPUT:
-        return effects
-    facing = effects.mirrored() if answers else effects
-    if not any(field is Field.DESTINATION for field, _ in facing.fields):
-        return effects
-    moved = replace(with_kind(facing, host, family), rerouted=True)
-    return moved.mirrored() if answers else moved
-
-
-def unknown_facts(action: Unknown) -> tuple[str, str]:
-    """The two facts on which an action rests that was not understood."""
-    return f"`{action.text}` ends the chain", f"`{action.text}` accepts"
-
-
-def mark_effects(action: SetMark) -> Effects:
-    return Effects(marks=((action.field, mark_bits(action)),))
-
-
-def field_effects(action: SetField | ShiftField, hook: Hook, host: Host, family: Family) -> Effects:
-    """A TTL that nobody knows is taken to be one with which a packet is still forwarded.
-
-    A new destination at OUTPUT does not change the way of the packet, unless a chain of type route made it.
-    """
-    if isinstance(action, ShiftField):
-        return Effects(fields=((action.field, Shift(action.by, action.low, action.high)),))
-    unknown = Unsure(action.what, _FORWARDED_TTL if action.field is Field.TTL else None)
-    made = Effects(fields=((action.field, action.value if action.value is not None else unknown),))
-    return made if hook is Hook.OUTPUT else with_kind(made, host, family)
-
-
-def template_effects(action: Template) -> Effects:
-    return Effects(Track.TEMPLATE, action.what, UNKNOWN_ZONES if action.zones is None else action.zones)
-
-
-_FORWARDED_TTL = IntervalSet(((2, 255),))

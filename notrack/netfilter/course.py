@@ -6,18 +6,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from notrack.netfilter import ways
-from notrack.netfilter.chains import (
-    End,
+from notrack.netfilter.algebra import End
+from notrack.netfilter.effects import NONE, Change, Effects, Track, Unsure, UnsureBit, changed
+from notrack.netfilter.fragments import misread
+from notrack.netfilter.guards import holds
+from notrack.netfilter.host import Host
+from notrack.netfilter.rule_effects import (
     base_effects,
     field_effects,
     mark_effects,
     template_effects,
     unknown_facts,
 )
-from notrack.netfilter.effects import NONE, Change, Effects, Track, Unsure, UnsureBit, changed
-from notrack.netfilter.fragments import misread
-from notrack.netfilter.guards import holds
-from notrack.netfilter.host import Host
 from notrack.netfilter.start import Undetermined
 from notrack.netfilter.translation import (
     LEAVES,

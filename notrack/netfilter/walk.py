@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from notrack.netfilter import tracking, ways
-from notrack.netfilter.chains import End
+from notrack.netfilter.algebra import End
 from notrack.netfilter.course import Course, Step
 from notrack.netfilter.effects import ONE_HOP, TRACKED_ANEW, Effects, Track, Unsure
 from notrack.netfilter.host import UNKNOWN_HOST, Host
