@@ -23,10 +23,13 @@ def wants_colour(choice: str, stream: TextIO) -> bool:
 
 def tell(diagnostics: Iterable[Diagnostic], color: str = "auto") -> None:
     """Print every diagnostic with its marked source line."""
+    found = tuple(diagnostics)
+    if not found:
+        return
     from notrack.text.render import render
 
     colour = wants_colour(color, sys.stderr)
-    for diagnostic in diagnostics:
+    for diagnostic in found:
         print(render(diagnostic, colour=colour), file=sys.stderr)
 
 

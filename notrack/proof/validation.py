@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from notrack.netfilter import tracking
 from notrack.netfilter.chains import Algebra
 from notrack.netfilter.host import UNKNOWN_HOST, Host, group_addresses
-from notrack.netfilter.model import Model
 from notrack.netfilter.ways import Way, kinds
 from notrack.packets import questions
 from notrack.packets.address import Family
@@ -33,6 +33,9 @@ from notrack.proof.safety import Safety
 from notrack.ruleset.core import Ruleset
 from notrack.site.model import Peer, Publish, Redirect, Service, Site
 from notrack.text.diagnostic import Diagnostic
+
+if TYPE_CHECKING:
+    from notrack.netfilter.model import Model
 
 BUDGET = Budget(seconds=60.0)
 _WITH_ENTRY = IntervalSet(((State.NEW, State.RELATED),))
@@ -219,6 +222,8 @@ class Trial:
     ) -> tuple[Way, PacketSet] | None:
         """A way on which something becomes of packets that the plan does not ask for, with these packets.
         Ways without a place at which the two sides differ are the same on both."""
+        from notrack.netfilter.model import Model  # most places do not differ
+
         family, space = self.plan.family, self.space
         if id(wanted) not in self.models:
             self.models[id(wanted)] = Model(wanted, family, self.host, space=space)

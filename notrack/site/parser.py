@@ -8,7 +8,6 @@ from notrack.site.automaton import Parser, Unexpected
 from notrack.site.faults import Faults
 from notrack.site.grammar import Grammar, grammar
 from notrack.site.lexer import declarations
-from notrack.site.mistakes import explain
 from notrack.site.syntax import Atom, Broken, Statement
 from notrack.text.source import Source
 
@@ -37,6 +36,8 @@ def _statement(atoms: list[Atom], language: Grammar, faults: Faults) -> Statemen
 
 
 def _broken(atoms: list[Atom], at: int, parser: Parser, language: Grammar, faults: Faults) -> Broken:
+    from notrack.site.mistakes import explain  # most sites have none
+
     expected = parser.accepts()
     explain(atoms, at, expected, language, faults)
     name = atoms[1] if len(atoms) > 1 and atoms[1].type == "WORD" else None

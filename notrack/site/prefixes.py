@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from _socket import AF_INET, AF_INET6, inet_pton  # the whole of socket takes its time to load
 from dataclasses import dataclass
-from socket import AF_INET, AF_INET6, inet_pton
 
 from notrack.packets.address import Family, address_text, prefix_text, prefixes
 from notrack.packets.intervals import IntervalSet

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Callable, Iterable, Mapping
 
@@ -88,6 +87,8 @@ class Checks:
 
 
 def _closest(word: str, known: Iterable[str]) -> str | None:
+    import difflib  # only for what is misspelt: start-up counts
+
     near = difflib.get_close_matches(word, sorted(known), 1)
     return f"did you mean {near[0]}?" if near else None
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from notrack.packets.address import Family
 from notrack.ruleset import core
 from notrack.ruleset.collection import uncollected
-from notrack.ruleset.ipset.lower import Sets, changed_by, set_literals
-from notrack.ruleset.ipset.tree import Set
 from notrack.ruleset.xtables.backend import Backend
 from notrack.ruleset.xtables.catalogue import VERDICTS, target_named
 from notrack.ruleset.xtables.header_lowering import header_literals
@@ -19,6 +18,10 @@ from notrack.ruleset.xtables.tree import Broken, Match, Option, Rule, Ruleset
 from notrack.ruleset.xtables.writer import rule_text
 from notrack.text.diagnostic import Diagnostic, Severity
 from notrack.text.source import Span
+
+if TYPE_CHECKING:
+    from notrack.ruleset.ipset.lower import Sets
+    from notrack.ruleset.ipset.tree import Set
 
 
 def lower(
@@ -41,7 +44,7 @@ def lower(
     texts = (rulesets,) if isinstance(rulesets, Ruleset) else tuple(rulesets)
     with uncollected():
         misreads = any(text.backend is not Backend.LEGACY for text in texts)
-        guards = _Guards(family, misreads, changed_by(texts, sets or {}))
+        guards = _Guards(family, misreads, _changed_by(texts, sets) if sets else None)
         loader = Loader(family, guards.likeness)
         for number, text in enumerate(texts):
             loader.run(text, noflush=noflush or number > 0)
@@ -52,10 +55,16 @@ def lower(
     return made, (*loader.diagnostics, *(one for table in tables for one in table.diagnostics), *fragments)
 
 
+def _changed_by(texts: Sequence[Ruleset], sets: Mapping[str, Set]) -> Sets:
+    from notrack.ruleset.ipset.lower import changed_by  # only where there are sets: start-up counts
+
+    return changed_by(texts, sets)
+
+
 class _Guards:
     """Guards of rules. Equal matches are lowered once: large rulesets repeat themselves."""
 
-    def __init__(self, family: Family, misreads_fragments: bool, sets: Sets) -> None:
+    def __init__(self, family: Family, misreads_fragments: bool, sets: Sets | None) -> None:
         self.family = family
         self.sets = sets
         self.misreads_fragments = misreads_fragments
@@ -80,7 +89,11 @@ class _Guards:
     def _match(self, match: Match) -> core.Guard:
         found = self._matches.get(match)
         if found is None:
-            found = set_literals(match, self.family, self.sets) if match.name == "set" else None
+            found = None
+            if match.name == "set" and self.sets is not None:
+                from notrack.ruleset.ipset.lower import set_literals
+
+                found = set_literals(match, self.family, self.sets)
             found = match_literals(match, self.family) if found is None else found
             if self.misreads_fragments:
                 found = without_refusal(match, found)
