@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import difflib
 import time
+from bisect import bisect_left, insort
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -290,27 +291,30 @@ def _touched(finding: Finding, sources: Sequence[Source]) -> set[int]:
 
 def _compatible(findings: Iterable[Finding], sources: Sequence[Source]) -> list[Finding]:
     """Findings whose edits do not meet: of those that do, the first is taken."""
-    taken: dict[int, list[Edit]] = {}
+    taken: dict[int, list[tuple[int, int]]] = {}
     chosen: list[Finding] = []
     for finding in findings:
         fix = finding.fault.fix
-        placed = [(_at(edit, sources), edit) for edit in (fix.edits if fix else ())]
-        if any(place is None for place, _ in placed):
+        edits = fix.edits if fix else ()
+        placed = [(_at(edit, sources), (edit.span.start, edit.span.end)) for edit in edits]
+        if any(at is None for at, _ in placed):
             continue
-        if all(not _meets(edit, taken.get(place or 0, ())) for place, edit in placed):
+        if all(not _meets(stretch, taken.get(at or 0, [])) for at, stretch in placed):
             chosen.append(finding)
-            for place, edit in placed:
-                taken.setdefault(place or 0, []).append(edit)
+            for at, stretch in placed:
+                insort(taken.setdefault(at or 0, []), stretch)
     return chosen
 
 
-def _meets(edit: Edit, others: Iterable[Edit]) -> bool:
-    one = edit.span
-    for other in (other.span for other in others):
-        same_place = one.start == other.start == one.end == other.end
-        if same_place or (one.start < other.end and other.start < one.end):
-            return True
-    return False
+def _meets(stretch: tuple[int, int], others: list[tuple[int, int]]) -> bool:
+    """Whether a stretch meets one of several that do not meet each other, in their order. Two insertions at
+    one place do: which comes first would not be said."""
+    start, end = stretch
+    at = bisect_left(others, stretch)
+    if at and others[at - 1][1] > start:
+        return True
+    following = others[at : at + 1]
+    return following == [stretch] or any(low < end and start < high for low, high in following)
 
 
 def _applied(sources: tuple[Source, ...], findings: Iterable[Finding]) -> tuple[Source, ...]:
