@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from notrack.lint.errors import NAMES, Loss, losses
 from notrack.lint.finding import Fault, Fix
-from notrack.lint.mending import Wording, Written, appended, before, deleted, find
 from notrack.lint.phrases import traffic
 from notrack.lint.rule import Example, Rule
 from notrack.lint.stopping import Decision, asks_state, stopping
@@ -19,6 +19,9 @@ from notrack.packets.packet_set import PacketSet
 from notrack.ruleset.core import Among, Literal, Verdict
 from notrack.text.diagnostic import Related, Severity
 from notrack.text.source import Span
+
+if TYPE_CHECKING:
+    from notrack.lint.mending import Written
 
 
 def check(subject: Subject) -> Iterator[Fault]:
@@ -85,6 +88,8 @@ def accept_line(family: Family, decision: Decision) -> str:
 
 def _fix(subject: Subject, family: Family, decision: Decision) -> Fix | None:
     """The rule put in front of what stops the error, or at the end of the chain whose policy does."""
+    from notrack.lint.mending import Wording, appended, before, deleted, find
+
     step = decision.step
     text = accept_line(family, decision).removeprefix(f"-A {step.chain.name} ")
     rule = Wording(None, text) if " " in step.table.name else Wording(text, None)
@@ -102,6 +107,8 @@ def _fix(subject: Subject, family: Family, decision: Decision) -> Fix | None:
 
 def _accepted_later(subject: Subject, decision: Decision) -> Written | None:
     """The rule behind the one that stops the error which is meant to let it in: it only stands too late."""
+    from notrack.lint.mending import find
+
     rules = decision.step.chain.rules
     for rule in rules[rules.index(decision.rule) + 1 :] if decision.rule in rules else ():
         if rule.actions == (Verdict.ACCEPT,) and any(_is_error(literal) for literal in rule.guard):

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from notrack.lint.finding import Edit, Fault, Fix
-from notrack.lint.mending import Wording, appended, before, find
 from notrack.lint.rule import Example, Rule
 from notrack.lint.stopping import Decision, stopping
 from notrack.lint.subject import Subject
@@ -50,6 +49,8 @@ def _lost(subject: Subject, view: View, way: Way, word: str) -> Iterator[Fault]:
 
 def _fix(subject: Subject, decision: Decision) -> Fix | None:
     """The rules put in front of what stops the messages, or at the end of the chain whose policy does."""
+    from notrack.lint.mending import Wording, appended, before, find
+
     step = decision.step
     if " " in step.table.name:
         lines = [Wording(None, f"icmpv6 type {{ {_KINDS} }} accept")]

@@ -6,9 +6,7 @@ from collections.abc import Iterator
 
 from notrack.lint.entries import Entry
 from notrack.lint.finding import Fault, Fix
-from notrack.lint.mending import deleted, find
 from notrack.lint.owners import is_generated
-from notrack.lint.remarks import says_more
 from notrack.lint.rule import Example, Rule
 from notrack.lint.subject import Subject
 from notrack.text.diagnostic import Related, Severity
@@ -34,6 +32,9 @@ def check(subject: Subject) -> Iterator[Fault]:
 
 def _fix(subject: Subject, again: Entry) -> Fix | None:
     """The later rule taken out, if nothing but the rule goes: no comment, and no packets that it counted."""
+    from notrack.lint.mending import deleted, find
+    from notrack.lint.remarks import says_more
+
     written = find(subject.documents, again.rules[0])
     if written is None or says_more(written):
         return None

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from notrack.lint.finding import Edit, Fault, Fix
 from notrack.lint.linear import MULTIPORT, PORTS, Form, Stretch, slots, stretches
-from notrack.lint.mending import Body, Wording, deleted, find, rewritten
-from notrack.lint.mending.xtables_body import XtablesBody
 from notrack.lint.owners import is_generated
-from notrack.lint.remarks import says_more
 from notrack.lint.rule import Example, Rule
 from notrack.lint.subject import Subject
 from notrack.packets.address import Family, prefix_text, prefixes
 from notrack.packets.fields import Field
 from notrack.packets.intervals import IntervalSet
 from notrack.text.diagnostic import Related, Severity
+
+if TYPE_CHECKING:
+    from notrack.lint.mending import Body
 
 _NAMES = {
     Field.DESTINATION_PORT: "destination port",
@@ -66,6 +67,9 @@ def check(subject: Subject) -> Iterator[Fault]:
 
 def _fix(subject: Subject, stretch: Stretch) -> Fix | None:
     """All values in the first rule (of every 15 ports), the other rules taken out."""
+    from notrack.lint.mending import deleted, find, rewritten
+    from notrack.lint.remarks import says_more
+
     if stretch.form in (Form.IPSET, Form.MAP) or stretch.field in (Field.IN, Field.OUT):
         return None
     found = [find(subject.documents, entry.rules[0]) for entry in stretch.entries]
@@ -102,6 +106,9 @@ def _parts(stretch: Stretch) -> list[IntervalSet]:
 
 def _asking(body: Body, stretch: Stretch, values: IntervalSet) -> Body | None:
     """The rule with other values."""
+    from notrack.lint.mending import Wording
+    from notrack.lint.mending.xtables_body import XtablesBody
+
     if isinstance(body, XtablesBody):
         one, several = _OPTIONS[stretch.field]
         text = ",".join(_port(span, ":") for span in values)
