@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from notrack.lint.admission import JUDGING, Lost
 from notrack.lint.finding import Fix
-from notrack.lint.mending import ACCEPT, Wording, after, find, rewritten
 from notrack.lint.mirrors import line
-from notrack.lint.subject import Subject
 from notrack.netfilter.guards import guard_set
 from notrack.packets.fields import Field, State
 from notrack.packets.intervals import IntervalSet
 from notrack.packets.packet_set import PacketSet
 from notrack.ruleset.core import Among, Rule, Verdict
+
+if TYPE_CHECKING:
+    from notrack.lint.mending import Wording
+    from notrack.lint.subject import Subject
 
 _ORDER = (State.INVALID, State.NEW, State.RELATED, State.ESTABLISHED)
 _OPTIONS = (("--ctstate", "ct state"), ("--state", None))
@@ -22,6 +26,8 @@ def widened(subject: Subject, lost: Lost) -> tuple[str, Fix | None]:
 
     Safe where it lets nothing else in than what is lost.
     """
+    from notrack.lint.mending import Wording, find, rewritten
+
     rule = lost.rule
     states = _states(rule) if rule is not None and rule.actions[-1] is Verdict.ACCEPT else None
     written = find(subject.documents, rule) if rule is not None and states is not None else None
@@ -65,6 +71,8 @@ _PACKET = (Field.LENGTH, Field.TTL, Field.TOS, Field.MAC, Field.PACKET_TYPE, Fie
 
 def accepting(subject: Subject, lost: Lost) -> str:
     """A line that would let the lost packets through, made of the NOTRACK rule's; empty where none can be."""
+    from notrack.lint.mending import ACCEPT, find
+
     written = find(subject.documents, lost.leg.rule)
     if written is None:
         return ""
@@ -76,6 +84,8 @@ def accepting(subject: Subject, lost: Lost) -> str:
 def added(subject: Subject, lost: Lost, *matches: Wording, safe: bool) -> tuple[str, Fix | None]:
     """An accept for lost answers, made of the NOTRACK rule's matches and some more, to stand behind the rule
     that accepts them as tracked ones. The line is empty where none can be made."""
+    from notrack.lint.mending import ACCEPT, after, find
+
     written = find(subject.documents, lost.leg.rule)
     body = written.body.acting(ACCEPT) if written is not None else None
     for match in matches:

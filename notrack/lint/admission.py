@@ -17,7 +17,6 @@ from notrack.lint.bounds import asks as asks_for
 from notrack.lint.flows import BACK, OF_ONE_PACKET, Flows, Leg
 from notrack.lint.shapes import QUESTIONS, Asks, asking
 from notrack.netfilter.guards import guard_set
-from notrack.netfilter.walk import Step, Undetermined, walk
 from notrack.netfilter.ways import Way
 from notrack.packets.fields import ICMP_PROTOCOL, PORT_PROTOCOLS, TCP_FLAGS, Field, State
 from notrack.packets.intervals import IntervalSet
@@ -26,6 +25,7 @@ from notrack.ruleset.core import Hook, Rule, Verdict
 
 if TYPE_CHECKING:
     from notrack.lint.view import View
+    from notrack.netfilter.walk import Step
 
 JUDGING = {Way.LOCAL_IN: Hook.INPUT, Way.LOCAL_OUT: Hook.OUTPUT, Way.FORWARD: Hook.FORWARD}
 EPHEMERAL = IntervalSet(((32768, 60999),))
@@ -285,6 +285,8 @@ class Admission:
 
     def _steps(self, way: Way, packets: PacketSet, state: State) -> tuple[Step, ...]:
         """The way of one of the packets, as if it had the state."""
+        from notrack.netfilter.walk import Undetermined, walk
+
         shown = self.verdicts.through(way, packets, state) if state is not State.UNTRACKED else packets
         witness = (shown or packets).witness()
         if witness is None:

@@ -228,6 +228,8 @@ def ordinary(packets: PacketSet) -> PacketSet:
 
 def _forwards(flows: Flows) -> bool:
     """Whether the host forwards: it is known, or rules tell apart what may pass."""
+    if flows.verdicts.closed(Hook.FORWARD):
+        return False
     known = flows.view.host.forwards(flows.view.family)
     return known if known is not None else flows.verdicts.filters(Hook.FORWARD)
 

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from notrack.lint.finding import Fix
 from notrack.lint.flows import OF_ONE_PACKET, Leg
 from notrack.lint.halves import Half
-from notrack.lint.mending import Body, Written, find, rewritten
-from notrack.lint.mending import answered as put_for_answers
-from notrack.lint.subject import Subject
 from notrack.netfilter.guards import answered, guard_set
 from notrack.packets.fields import Field
 from notrack.packets.packet_set import PacketSet
 from notrack.ruleset.core import Hook
 from notrack.text.source import Span
+
+if TYPE_CHECKING:
+    from notrack.lint.mending import Body, Written
+    from notrack.lint.subject import Subject
 
 
 def line(body: Body) -> str:
@@ -38,6 +41,8 @@ _MANY = 100
 
 def mirrored(subject: Subject, leg: Leg, hook: Hook) -> tuple[Written, Body] | None:
     """The rule of a leg as it is written, and its mirror for the answers at a hook."""
+    from notrack.lint.mending import find
+
     written = find(subject.documents, leg.rule)
     body = written.body.mirrored(hook) if written else None
     return None if written is None or body is None else (written, body.fresh())
@@ -48,6 +53,8 @@ def adding(subject: Subject, leg: Leg, hook: Hook) -> tuple[str, Fix | None]:
     found = mirrored(subject, leg, hook)
     if found is None:
         return "", None
+    from notrack.lint.mending import answered as put_for_answers
+
     written, body = found
     edits = put_for_answers(subject.documents, written, body, hook)
     return line(body), Fix("untrack the answers too", edits) if edits else None
@@ -55,6 +62,8 @@ def adding(subject: Subject, leg: Leg, hook: Hook) -> tuple[str, Fix | None]:
 
 def replacing(subject: Subject, leg: Leg, partner: Leg) -> tuple[str, Fix | None]:
     """The line that stands for the answers to what a partner takes, in the place of a leg's rule."""
+    from notrack.lint.mending import find, rewritten
+
     old = find(subject.documents, leg.rule)
     new = mirrored(subject, partner, leg.hook)
     if old is None or new is None:

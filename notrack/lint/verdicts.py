@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -15,7 +15,17 @@ from notrack.packets.diagram import FULL
 from notrack.packets.fields import Field, State
 from notrack.packets.intervals import IntervalSet
 from notrack.packets.packet_set import PacketSet
-from notrack.ruleset.core import CONNTRACK_PRIORITY, Chain, ChainType, Hook, Ruleset, Verdict
+from notrack.ruleset.core import (
+    CONNTRACK_PRIORITY,
+    Action,
+    Base,
+    Chain,
+    ChainType,
+    Hook,
+    Ruleset,
+    Unknown,
+    Verdict,
+)
 
 if TYPE_CHECKING:
     from notrack.lint.view import View
@@ -107,19 +117,29 @@ class Verdicts:
 
     def filters(self, hook: Hook) -> bool:
         """Whether anything at a hook may stop a packet at all."""
-        stops = (Verdict.DROP, Verdict.REJECT)
+        return any(
+            base.policy is Verdict.DROP or Verdict.DROP in done or Verdict.REJECT in done
+            for base, done in self._at(hook)
+        )
+
+    def closed(self, hook: Hook) -> bool:
+        """Whether a base chain at a hook stops everything: nothing in it lets a packet through."""
+        return any(
+            base.policy is Verdict.DROP
+            and Verdict.ACCEPT not in done
+            and not any(isinstance(one, Unknown) for one in done)
+            for base, done in self._at(hook)
+        )
+
+    def _at(self, hook: Hook) -> Iterator[tuple[Base, list[Action]]]:
+        """The base chains of a hook, with all that their rules do, in chains that they lead to as well."""
         for table in self.view.ruleset.tables:
             if self.view.family not in table.families:
                 continue
             for chain in table.chains:
-                if chain.base is None or chain.base.hook is not hook:
-                    continue
-                if chain.base.policy is Verdict.DROP or any(
-                    action in stops for one in called(chain, table.chains) for rule in one.rules
-                    for action in rule.actions
-                ):  # fmt: skip
-                    return True
-        return False
+                if chain.base is not None and chain.base.hook is hook:
+                    rules = [rule for one in called(chain, table.chains) for rule in one.rules]
+                    yield chain.base, [action for rule in rules for action in rule.actions]
 
 
 def called(chain: Chain, chains: tuple[Chain, ...]) -> list[Chain]:

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from notrack.lint.finding import Fault, Fix
 from notrack.lint.loopback import Inside, half_inside, translates_output
-from notrack.lint.mending import Written, answered, before, find
 from notrack.lint.phrases import traffic
 from notrack.lint.rule import Example, Rule
 from notrack.lint.subject import Subject
 from notrack.lint.view import View
 from notrack.ruleset.core import Hook
 from notrack.text.diagnostic import Severity
+
+if TYPE_CHECKING:
+    from notrack.lint.mending import Written
 
 
 def check(subject: Subject) -> Iterator[Fault]:
@@ -25,6 +28,8 @@ def check(subject: Subject) -> Iterator[Fault]:
 
 def _fault(subject: Subject, view: View, found: Inside) -> Fault:
     assert found.rule.origin.span is not None
+    from notrack.lint.mending import find
+
     written = find(subject.documents, found.rule)
     fix = None
     if written is not None and not translates_output(view):
@@ -62,6 +67,8 @@ _NFT = 'oifname "lo" notrack'
 
 def _late(subject: Subject, written: Written) -> Fix | None:
     """The mirror of a rule for all of lo: the same in OUTPUT."""
+    from notrack.lint.mending import answered
+
     body = written.body.mirrored(Hook.OUTPUT)
     edits = answered(subject.documents, written, body.fresh(), Hook.OUTPUT) if body else None
     return Fix("untrack what leaves by lo", edits, safe=False) if edits else None
@@ -69,6 +76,8 @@ def _late(subject: Subject, written: Written) -> Fix | None:
 
 def _hurting(written: Written) -> Fix | None:
     """A rule for all of lo in front of the one that untracks half of it."""
+    from notrack.lint.mending import before
+
     body = replace(written.body.fresh(), text=_lo_text(written))
     edits = before(written, body) if body.text else None
     return Fix("untrack what leaves by lo", edits, safe=False) if edits else None

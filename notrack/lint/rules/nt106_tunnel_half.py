@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from notrack.lint.finding import Fault, Fix
-from notrack.lint.mending import Body, answered, find, rewritten
 from notrack.lint.mirrors import line, mirrored
 from notrack.lint.rule import Example, Rule
 from notrack.lint.subject import Subject
 from notrack.lint.tunnels import Tunnel, half_tunnels
 from notrack.ruleset.core import Hook
 from notrack.text.diagnostic import Related, Severity
+
+if TYPE_CHECKING:
+    from notrack.lint.mending import Body
 
 
 def check(subject: Subject) -> Iterator[Fault]:
@@ -41,6 +44,8 @@ def _faults(subject: Subject, tunnel: Tunnel) -> Iterator[Fault]:
 
 
 def _mended(subject: Subject, tunnel: Tunnel) -> tuple[str, Fix | None]:
+    from notrack.lint.mending import answered, find, rewritten
+
     hook = Hook.OUTPUT if tunnel.leg.hook is Hook.PREROUTING else Hook.PREROUTING
     if tunnel.answers is not None:
         old = find(subject.documents, tunnel.answers.rule)

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from notrack.lint.accepts import added
 from notrack.lint.admission import JUDGING, Lost
 from notrack.lint.finding import Fault
-from notrack.lint.mending import UNTRACKED
 from notrack.lint.phrases import traffic
 from notrack.lint.rule import Example, Rule
 from notrack.lint.subject import Subject
@@ -27,6 +26,8 @@ def _fault(subject: Subject, lost: Lost) -> Fault:
     assert lost.leg.span is not None
     hook = JUDGING[lost.way].name
     word = "out" if lost.way is Way.LOCAL_OUT else "through"
+    from notrack.lint.mending import UNTRACKED
+
     line, fix = added(subject, lost, UNTRACKED, safe=True)
     return Fault(
         lost.leg.span,

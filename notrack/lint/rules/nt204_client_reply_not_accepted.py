@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from notrack.lint.accepts import added
 from notrack.lint.admission import EPHEMERAL, Lost
 from notrack.lint.finding import Fault, Fix
-from notrack.lint.mending import UNTRACKED, Wording
 from notrack.lint.phrases import traffic
 from notrack.lint.rule import Example, Rule
 from notrack.lint.shapes import Asks, asking
@@ -40,6 +39,8 @@ def _fault(subject: Subject, lost: Lost) -> Fault:
 
 def _added(subject: Subject, lost: Lost) -> tuple[str, Fix | None]:
     """The accept for answers of one protocol and some ports; a fix where the servers are named."""
+    from notrack.lint.mending import UNTRACKED, Wording
+
     one = lost.leg.shape
     name = {6: "tcp", 17: "udp"}.get(one.protocols.least() if one.protocols else 0)
     if one.protocols.size() != 1 or name is None or asking(lost.leg.written) is not Asks.ANSWER:
