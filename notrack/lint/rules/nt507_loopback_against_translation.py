@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
-from notrack.lint.bounds import bound
+from notrack.lint.bounds import bound, rules_of
 from notrack.lint.exposure import opening, ordinary
 from notrack.lint.finding import Fault
 from notrack.lint.rule import Example, Rule
 from notrack.lint.subject import Subject
-from notrack.lint.translations import Translations, to_anyone
 from notrack.lint.view import Untracking, View
 from notrack.netfilter.translation import LOOPBACK
 from notrack.netfilter.visits import Visit, visits
@@ -18,7 +18,11 @@ from notrack.packets.fields import Field
 from notrack.packets.intervals import IntervalSet
 from notrack.packets.packet_set import PacketSet
 from notrack.ruleset.core import Hook, Nat, NatKind
+from notrack.ruleset.core import Rule as CoreRule
 from notrack.text.diagnostic import Related, Severity
+
+if TYPE_CHECKING:
+    from notrack.lint.translations import Translations
 
 _LO = IntervalSet.single(LOOPBACK_INTERFACE)
 _TARGETS = (NatKind.DNAT, NatKind.REDIRECT)
@@ -26,15 +30,21 @@ _TARGETS = (NatKind.DNAT, NatKind.REDIRECT)
 
 def check(subject: Subject) -> Iterator[Fault]:
     for view in subject.views:
-        made = Translations(view)
-        if not view.untracks or not any(nat.kind in _TARGETS for nat in made.nats):
+        if not view.untracks or not any(map(_translates, rules_of(view.ruleset, view.family))):
             continue
+        from notrack.lint.translations import Translations
+
+        made = Translations(view)
         for one in view.untrackings:
             if not _is_for_lo(one, view):
                 continue
             translators = _translators(made, one)
             if translators:
                 yield from _fault(one, translators)
+
+
+def _translates(rule: CoreRule) -> bool:
+    return any(isinstance(action, Nat) and action.kind in _TARGETS for action in rule.actions)
 
 
 def _is_for_lo(one: Untracking, view: View) -> bool:
@@ -54,7 +64,7 @@ def _translators(made: Translations, one: Untracking) -> list[tuple[Visit, Packe
         (visit, packets)
         for visit in visits(made.twin, Way.LOOPBACK, asked)
         if visit.hook is Hook.OUTPUT
-        and any(isinstance(action, Nat) and action.kind in _TARGETS for action in visit.rule.actions)
+        and _translates(visit.rule)
         and (packets := ordinary(visit.matching()))
         and _is_own(made.view, packets)
     ]
@@ -62,6 +72,8 @@ def _translators(made: Translations, one: Untracking) -> list[tuple[Visit, Packe
 
 def _is_own(view: View, packets: PacketSet) -> bool:
     """Whether the host has such an address for certain, so that the packets leave by lo."""
+    from notrack.lint.translations import to_anyone
+
     if view.host.addresses(view.family) is not None or to_anyone(packets):
         return True
     return LOOPBACK[view.family] in packets.project(Field.DESTINATION)
