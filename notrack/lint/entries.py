@@ -95,6 +95,8 @@ def changed_fields(table: Table) -> frozenset[Field]:
 def duplicates(table: Table) -> Iterator[tuple[Entry, Entry]]:
     """Pairs of rules of one chain (the first, a later one) of which the later can do nothing: it matches the
     same packets and does the same."""
+    if all(len(chain.rules) < 2 for chain in table.chains):
+        return
     spaces = [Space(family) for family in Family if family in table.families]
     changing = changed_fields(table)
     harmless = _Harmless(table)

@@ -49,6 +49,8 @@ def shadows(ruleset: Ruleset, twice: Iterable[Entry]) -> Shadows:
     alive: set[Span] = set()
     dead: dict[Span, Shadow] = {}
     for table in ruleset.tables:
+        if sum(len(chain.rules) for chain in table.chains) < 2:
+            continue
         for family in Family:
             if family in table.families:
                 seconds = max(end - time.monotonic(), 0.5)
