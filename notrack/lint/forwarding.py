@@ -44,8 +44,8 @@ def strays(made: Translations) -> Iterator[Stray]:
     for one, packets in made.untracking(Way.FORWARD):
         if not made.names_ports(one) or made.is_answer(one):
             continue
-        elsewhere = made.forwarded(packets, [one.visit.rule])
-        if not elsewhere or not to_anyone(packets):
+        elsewhere = made.forwarded(packets, [one.visit.rule]) if to_anyone(packets) else None
+        if not elsewhere:
             continue
         conflict = untranslated.get(id(one.visit.rule))
         if conflict is not None and is_for_services(made, one):

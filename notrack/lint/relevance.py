@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
@@ -14,6 +15,8 @@ from notrack.packets.packet_set import PacketSet
 from notrack.ruleset.core import Keeper, Nat, NatKind, Rule, Ruleset, SetField, Table
 
 _FIELDS = (Field.PROTOCOL, Field.SOURCE, Field.DESTINATION, Field.SOURCE_PORT, Field.DESTINATION_PORT)
+_FEW = 8
+_TOP = 1 << 130  # above every value of a field
 _ENDS = {
     Field.SOURCE: "addresses",
     Field.DESTINATION: "addresses",
@@ -36,16 +39,16 @@ def relevant(view: View, ruleset: Ruleset, packets: PacketSet) -> Model:
 
 def _allowed(view: View, ruleset: Ruleset, packets: PacketSet) -> dict[Field, IntervalSet]:
     """The values that fields of the packets may have anywhere on their way."""
-    found = {field: packets.project(field) for field in _FIELDS}
+    found = {field: list(packets.project(field)) for field in _FIELDS}
     for rule in rules_of(ruleset, view.family):
         for action in rule.actions:
             if isinstance(action, Nat):
                 for field, part in _ENDS.items():
                     values = getattr(action, part)
-                    found[field] |= values if values is not None else _chosen(view, field, action)
+                    found[field] += values if values is not None else _chosen(view, field, action)
             elif isinstance(action, SetField) and action.field in found:
-                found[action.field] = domain(action.field, view.family).whole
-    return found
+                found[action.field] += domain(action.field, view.family).whole
+    return {field: IntervalSet.of(set(spans)) for field, spans in found.items()}
 
 
 def _chosen(view: View, field: Field, nat: Nat) -> IntervalSet:
@@ -68,7 +71,18 @@ def _cut(view: View, table: Table, allowed: Mapping[Field, IntervalSet]) -> Tabl
 
 
 def _may_match(rule: Rule, view: View, allowed: Mapping[Field, IntervalSet]) -> bool:
-    return not any(values.isdisjoint(allowed[field]) for field, values in _extent(rule, view).items())
+    return all(_meet(values, allowed[field]) for field, values in _extent(rule, view).items())
+
+
+def _meet(few: IntervalSet, many: IntervalSet) -> bool:
+    """Whether two sets have a member in common; quick where the first has few intervals."""
+    if len(few.spans) > _FEW:
+        return not few.isdisjoint(many)
+    for low, high in few:
+        at = bisect_right(many.spans, (high, _TOP)) - 1
+        if at >= 0 and many.spans[at][1] >= low:
+            return True
+    return False
 
 
 def _extent(rule: Rule, view: View) -> dict[Field, IntervalSet]:

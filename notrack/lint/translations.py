@@ -169,9 +169,8 @@ class Translations:
                 for one, packets in self.untracking(way)
                 if not self.is_answer(one) and not _by_loopback(one, self.view)
             ]
-            step = len(asking) if self.view.sample is None else CLOSE // 2
-            for at in range(0, len(asking), step or 1):
-                yield from self._asked(way, asking[at : at + step])
+            for some in self._together(asking):
+                yield from self._asked(way, some)
 
     def _asked(self, way: Way, asking: list[tuple[Untracking, PacketSet]]) -> Iterator[Conflict]:
         """The conflicts of some rules, looked at together."""
@@ -239,17 +238,32 @@ class Translations:
 
     def _collisions(self) -> Iterator[Conflict]:
         wrong = {id(one.untracking.visit.rule) for one in self.conflicts if not one.source}
-        for one, packets in self.untracking(Way.LOCAL_IN):
-            meant = packets & self._handed_out
-            if not meant or not self.names_ports(one) or id(one.visit.rule) in wrong:
-                continue  # a rule that is wrong anyway has no service whose port could be taken
-            asking = self.asking([one], meant, Way.FORWARD)
+        taken = [
+            (one, meant)
+            for one, packets in self.untracking(Way.LOCAL_IN)
+            # a rule that is wrong anyway has no service whose port could be taken
+            if self.names_ports(one) and id(one.visit.rule) not in wrong
+            if (meant := packets & self._handed_out)
+        ]
+        for some in self._together(taken):
+            answers = self.union(meant for _, meant in some)
+            asking = self.asking([one for one, _ in some], answers, Way.FORWARD)
             for effects, asked, visit in self.translated(Way.FORWARD, asking, self._source_alone):
                 if effects.source_nat is None:
                     continue
-                hit = answers_on_wire(asked, effects) & meant
-                if hit and self._may_be_own(hit, effects.source_nat):
-                    yield Conflict(one, visit, hit, Part.ANSWERS, True)
+                back = answers_on_wire(asked, effects)
+                for one, meant in some:
+                    hit = back & meant
+                    if hit and self._may_be_own(hit, effects.source_nat):
+                        yield Conflict(one, visit, hit, Part.ANSWERS, True)
+
+    def _together(
+        self, taken: list[tuple[Untracking, PacketSet]]
+    ) -> Iterator[list[tuple[Untracking, PacketSet]]]:
+        """The rules that are asked about at once: in a large ruleset a few."""
+        step = max(len(taken) if self.view.sample is None else CLOSE // 2, 1)
+        for at in range(0, len(taken), step):
+            yield taken[at : at + step]
 
     def _may_be_answered(self, one: Untracking, packets: PacketSet) -> bool:
         """Whether the packets of a rule may be answers to any flow that is translated."""
@@ -319,6 +333,8 @@ class Translations:
         """The packets of a set that pass through the host to others, as the twin judges them."""
         elsewhere = PacketSet.where(self.space, Field.DESTINATION_TYPE, AddressType.UNICAST)
         asked = packets & opening(self.view, closer) & elsewhere
+        if not asked:
+            return asked
         return ordinary(passing(relevant(self.view, self.tracked_rules, asked), Way.FORWARD, asked))
 
     def union(self, parts: Iterable[PacketSet]) -> PacketSet:
