@@ -37,6 +37,7 @@ _ALIASES = {"netbios_ns": "netbios-ns", "RAS": "h323", "Q.931": "h323"}
 _RULE = re.compile(r"--helper\s+[\"']?([\w.-]+)")
 _TYPE = re.compile(r"type\s+\"?([\w.-]+)\"?\s+protocol")
 _MODULE = re.compile(r"^[^#\n]*\b(?:nf|ip)_conntrack_([a-z0-9_]+)\b", re.MULTILINE)
+_UNLOADED = re.compile(r"\b(?:rmmod|blacklist|install|lsmod)\b|\s-r\b|--remove\b")
 _NOT_WHO = tuple(field for field in Field if field not in (Field.IN, Field.SOURCE))
 _PASSIVE = 10  # so many ports in a row, open to whoever comes, are taken for a passive range
 
@@ -83,7 +84,8 @@ def reliances(subject: Subject, view: View) -> Iterator[Reliance]:
                     yield Reliance(name, span)
     for document in subject.documents:
         for found in _MODULE.finditer(document.source.text):
-            if name := _known(found[1]):
+            name = None if _UNLOADED.search(found[0]) else _known(found[1])
+            if name is not None:
                 yield Reliance(name, document.source.span(found.start(1), found.end(1)))
     related = next(
         (rule for rule in rules_of(view.ruleset, view.family) if _lets_related_in(view, rule)), None

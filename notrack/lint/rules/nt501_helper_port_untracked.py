@@ -228,6 +228,34 @@ RULE = Rule(
             """,
         ),
         Example(
+            "a script that takes the module out",
+            """
+            #!/bin/sh
+            rmmod nf_conntrack_ftp
+            modprobe -r nf_nat_ftp nf_conntrack_ftp
+            iptables -t raw -A PREROUTING -p tcp --dport 21 -j NOTRACK
+            iptables -t raw -A OUTPUT -p tcp --sport 21 -j NOTRACK
+            iptables -A INPUT -p tcp --dport 21 -j ACCEPT
+            iptables -A INPUT -m state --state ESTABLISHED -j ACCEPT
+            iptables -P INPUT DROP
+            """,
+        ),
+        Example(
+            "a helper for what comes in, and the host's own questions untracked",
+            """
+            *raw
+            :PREROUTING ACCEPT [0:0]
+            :OUTPUT ACCEPT [0:0]
+            -A PREROUTING -p tcp --dport 21 -j CT --helper ftp
+            -A PREROUTING -p tcp -m multiport --sports 21,80 -j CT --notrack
+            -A OUTPUT -p tcp -m multiport --dports 21,80 -j CT --notrack
+            COMMIT
+            *filter
+            :INPUT ACCEPT [0:0]
+            COMMIT
+            """,
+        ),
+        Example(
             "port 21 untracked in front of a drop; the helper's port in front of a wide NOTRACK",
             """
             *raw
