@@ -138,7 +138,7 @@ class Model:
         self.algebra = Algebra(self.space)
         self._chains: dict[tuple[int, Hook], Chains] = {}
         self._passages: dict[Way, Passage] = {}
-        self._fates: dict[tuple[Way, Effects], Function] = {}
+        self._fates: dict[tuple[Way, Effects, bool], Function] = {}
 
     @cached_property
     def keepers(self) -> tuple[tracking.Keeper, ...]:
@@ -204,24 +204,25 @@ class Model:
     def _passage(self, way: Way) -> Passage:
         return self._as_seen(way, self.domain(way), self.fate(way))
 
-    def fate(self, way: Way, wire: Effects = NONE) -> Function:
+    def fate(self, way: Way, wire: Effects = NONE, *, begun: bool = False) -> Function:
         """What becomes of every packet of a way, by what connection tracking says of it or would say.
 
         Here the state of a packet is that of its flow, also where a rule untracked it: outcomes of such a
         packet do not depend on it. ELSEWHERE is the end of packets that do not take the way.
 
         `wire`: how the packets look until the kernel's own translation at the first hook takes that off: the
-        answers to translated packets, which are told as they are behind it.
+        answers to translated packets, which are told as they are behind it. `begun`: only from connection
+        tracking on: later packets of translated flows, of which nothing before it knows the new ends.
         """
-        key = (way, wire)
+        key = (way, wire, begun)
         if key not in self._fates:
-            self._fates[key] = self._fate(way, wire)
+            self._fates[key] = self._fate(way, wire, begun)
         return self._fates[key]
 
-    def _fate(self, way: Way, wire: Effects) -> Function:
+    def _fate(self, way: Way, wire: Effects, begun: bool) -> Function:
         late, stages = self.algebra, STAGES[way]
         at = next(i for i, stage in enumerate(stages) if stage.routed_behind) + 1
-        early = self._early(way, wire)
+        early = NOTHING if begun else self._early(way, wire)
         function = self._routed(late.compose(early, self._stage(stages[at - 1], way, wire)), way)
         if way is not Way.LOOPBACK:
             return late.compose(function, late.compose_all([self._stage(one, way) for one in stages[at:]]))

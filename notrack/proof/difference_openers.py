@@ -19,7 +19,7 @@ from notrack.packets.space import Space
 from notrack.proof.difference_labels import Fate, Translation
 from notrack.proof.difference_roles import UNMOVED, Role, Status
 from notrack.proof.difference_sides import BACK
-from notrack.proof.difference_slices import LOST, Slices
+from notrack.proof.difference_slices import Slices
 
 _MOST = 64  # translations of sources that are told apart
 # What two packets of one flow need not share. The state is none of a packet here.
@@ -37,11 +37,12 @@ Kind = tuple[Sources, Status]
 class Opened:
     """The flows that both rulesets open alike, by their first packets behind the translation of destinations.
 
-    `wire`: those packets as they come in. All are sets without what packets of one flow need not share.
+    `parts`: the same, translation by translation, each beside its packets as they come in. All are sets
+    without what packets of one flow need not share.
     """
 
     packets: int
-    wire: int
+    parts: tuple[tuple[int, int], ...]
 
 
 class Openers:
@@ -74,29 +75,59 @@ class Openers:
     def _laters(self, view: Way) -> Iterator[Pair]:
         for source, status in self.kinds(view):
             if status[1]:
-                found = list(self.slices.laters_behind_translation(view, status))
-            else:
-                found = self.slices.pairs(Role.LATER, view, status)
+                yield from self._laters_translated((source, status), view)
+                continue
+            found = self.slices.pairs(Role.LATER, view, status)
             if found and (source, status) in self.opened(view):
                 flows = self.opened(view)[source, status].packets
                 for old, new, packets in found:
                     inside = self.space.meet(packets, flows)
                     yield old, new, inside if status[0] else self._answered(inside, view, status)
-        yield from self._before_translation(view)
+            if status[0]:
+                yield from self._laters_untracked((source, status), view)
 
-    def _before_translation(self, view: Way) -> Iterator[Pair]:
-        """Later packets of translated flows that one ruleset alone untracks, as they come in."""
-        space = self.space
+    def _laters_untracked(self, kind: Kind, view: Way) -> Iterator[Pair]:
+        """Later packets of flows with translated sources that one ruleset alone untracks."""
         before, after = (side.untracked(view) for side in self.slices.sides)
-        moved = any(status != UNMOVED for _, status in self.kinds(view))
-        if before == after or not moved:
+        if before == after or kind not in self.opened(view):
             return
-        for (_, status), one in self.opened(view).items():
-            if status != UNMOVED:
-                bare = LOST if status[1] else Fate("accept", tracked=False)
-                came = space.meet(one.wire, self.slices.cast.laters)
-                yield Fate("accept"), bare, space.meet(came, space.minus(after, before))
-                yield bare, Fate("accept"), space.meet(came, space.minus(before, after))
+        came = self.space.meet(self.opened(view)[kind].packets, self.slices.cast.laters)
+        yield (
+            Fate("accept"),
+            Fate("accept", tracked=False),
+            self.space.meet(came, self.space.minus(after, before)),
+        )
+        yield (
+            Fate("accept", tracked=False),
+            Fate("accept"),
+            self.space.meet(came, self.space.minus(before, after)),
+        )
+
+    def _laters_translated(self, kind: Kind, view: Way) -> Iterator[Pair]:
+        """Later packets of flows to translated destinations. Those that a ruleset untracks as they come in
+        are not translated; where it does so with some packets of a flow alone, all count as if it did not.
+        """
+        slices, space = self.slices, self.space
+        functions = slices.laters_behind_translation(view, kind[1])
+        untracked = [side.untracked(view) for side in slices.sides]
+        if functions[0] == functions[1] and untracked[0] == untracked[1]:
+            return
+        if kind not in self.opened(view):
+            return
+        groups: dict[tuple[bool, bool], list[int]] = {}
+        headers = [side.headers(view) for side in slices.sides]
+        coming = space.all_of([slices.cast.laters, *headers, space.well_formed])
+        for flows, wire in self.opened(view)[kind].parts:
+            came = space.meet(wire, coming)
+            lost = [space.minus(came, bare) == EMPTY for bare in untracked]
+            groups.setdefault((lost[0], lost[1]), []).append(flows)
+        for lost_by, parts in groups.items():
+            flows = space.first(parts)
+            both = [
+                slices.lost_where(flows, function) if lost else function
+                for function, lost in zip(functions, lost_by, strict=True)
+            ]
+            yield from slices.apart(space.meet(flows, both[0]), space.meet(flows, both[1]))
 
     def kinds(self, view: Way) -> list[Kind]:
         """What may become of sources, and whether either end is translated, of flows that both let pass."""
@@ -123,7 +154,7 @@ class Openers:
                     kind = sources(moved), status_of(moved)
                     parts.setdefault(kind, []).append(self._opening(moved, packets))
             self._opened[view] = {
-                kind: Opened(space.first([flows for flows, _ in found]), space.first([w for _, w in found]))
+                kind: Opened(space.first([flows for flows, _ in found]), tuple(found))
                 for kind, found in parts.items()
             }
         return self._opened[view]

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from notrack.netfilter.tracking import first_packets
 from notrack.netfilter.ways import Way
 from notrack.packets.address import Family
-from notrack.packets.diagram import FULL
+from notrack.packets.diagram import EMPTY, FULL
 from notrack.packets.fields import ICMP_PROTOCOL, Field, State
 from notrack.packets.intervals import IntervalSet
 from notrack.packets.space import Space
@@ -130,7 +130,7 @@ class Cast:
         else:
             known = self._answer if role is Role.ANSWER else self._later
             asked = self._entry(reply=role is Role.ANSWER, status=status)
-            sets = [(known(view, before), known(view, after))]
+            sets = [(known(view, before, status), known(view, after, status))]
         for one, other in sets:
             yield space.meet(one, asked), space.meet(other, asked)
 
@@ -143,15 +143,21 @@ class Cast:
         parts = (self._state(State.ESTABLISHED), self._entry(reply=True, status=status), self.answers)
         return self.space.all_of(parts)
 
-    def _answer(self, view: Way, side: Side) -> int:
+    def _answer(self, view: Way, side: Side, status: Status) -> int:
         space = self.space
+        if status != UNMOVED:  # what was translated was tracked
+            return space.meet(self.answers, self._state(State.ESTABLISHED))
         half = space.minus(side.answered_untracked(view, opening=True), side.untracked(view))
         whole = space.meet(self._state(State.ESTABLISHED), space.complement(half))
         return space.meet(self.answers, space.join(whole, space.meet(half, self.first)))
 
-    def _later(self, view: Way, side: Side) -> int:
+    def _later(self, view: Way, side: Side, status: Status) -> int:
         space, own = self.space, side.untracked(view)
         picked = space.minus(side.opened_untracked(view), own)
+        if status[0]:  # answers that are not translated back come to nobody
+            return space.meet(self.laters, self._state(State.ESTABLISHED))
+        if status[1]:  # the opening packet was translated, so it was tracked; nobody knows it by these ends
+            own = picked = EMPTY
         alone = space.minus(side.answered_untracked(view, opening=False), space.join(own, picked))
         tcp = space.among(Field.PROTOCOL, 6)
         stuck = space.first(

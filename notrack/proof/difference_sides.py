@@ -99,8 +99,8 @@ class Side:
         known = self.labels.known[leaf]
         return self.labels.leaf(Fate("drop", Hook.FORWARD, elsewhere=True)) if known.elsewhere else leaf
 
-    def labelled(self, way: Way, wire: Effects = NONE) -> int:
-        """The fates on one way, ELSEWHERE among them; `wire` as `Model.fate` has it."""
+    def labelled(self, way: Way, wire: Effects = NONE, *, begun: bool = False) -> int:
+        """The fates on one way, ELSEWHERE among them; `wire` and `begun` as `Model.fate` has them."""
         blocked = self.model.host.forwards(self.space.family) is False
 
         def label(leaf: int) -> int:
@@ -109,7 +109,7 @@ class Side:
                 return self.labels.leaf(Fate("drop", Hook.FORWARD, elsewhere=True))
             return self.labels.leaf(fate_of(outcome, tracks=self.tracks))
 
-        return questions.relabelled(self.space, self.model.fate(way, wire).diagram, label)
+        return questions.relabelled(self.space, self.model.fate(way, wire, begun=begun).diagram, label)
 
     def headers(self, view: Way) -> int:
         """The packets that may take the way, whatever tracking says of them."""

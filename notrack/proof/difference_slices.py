@@ -121,22 +121,26 @@ class Slices:
         fate = self.labels.known[leaf]
         return leaf if fate.tracked or not fate.passes else self.labels.leaf(LOST)
 
-    def laters_behind_translation(self, view: Way, status: Status) -> Iterator[tuple[Fate, Fate, int]]:
-        """Where later packets of flows to translated destinations differ, told as they are behind that.
-
-        One that belongs to no entry, for its flow is tracked on one side alone, is not translated.
+    def laters_behind_translation(self, view: Way, status: Status) -> tuple[int, int]:
+        """Both rulesets' fates of later packets of flows to translated destinations, told as they are behind
+        that. One that belongs to no entry, for its flow is tracked on one side alone, is not translated.
         """
         space = self.space
         (states,) = self.cast.pairs(Role.LATER, view, *self.sides, status)
-        functions = self.functions(view, *states)
+        common = space.all_of([in_view(space, view), *(side.headers(view) for side in self.sides)])
         bare = space.among(Field.STATE, State.INVALID)
         found = []
-        for function, known in zip(functions, states, strict=True):
+        for side, known in zip(self.sides, states, strict=True):
+            whole = self.values(side.labelled(view, begun=True), known)
+            function = space.meet(space.minus(common, self._elsewhere(whole)), whole)
             strangers = space.exists(space.meet(known, bare), OF_ENTRY)
-            passing = self.passing_all(function)
-            lost = space.meet(space.meet(strangers, passing), self.labels.leaf(LOST))
-            found.append(space.join(lost, function))
-        return self.apart(found[0], found[1])
+            found.append(self.lost_where(strangers, function))
+        return found[0], found[1]
+
+    def lost_where(self, where: int, function: int) -> int:
+        """A function of fates with the packets of a set that pass lost instead."""
+        lost = self.space.meet(where, self.passing_all(function))
+        return self.space.join(self.space.meet(lost, self.labels.leaf(LOST)), function)
 
     def passing(self, function: int) -> dict[Translation | None, frozenset[int]]:
         """The leaves of a function at which packets pass, by how they are translated."""

@@ -246,3 +246,85 @@ def test_flows_whose_tracking_changes_are_paired_as_the_kernel_has_them() -> Non
             part = slice(3 * at, 3 * at + 3)
             compare(found, way, packets, seen[i][part], seen[j][part], f"{texts[i]}\n{texts[j]}")
     assert {(VERDICT, Role.ANSWER), (VERDICT, Role.LATER), (TRACKING, Role.ANSWER)} <= changes
+
+
+NAT = """*nat
+-A PREROUTING -d 192.0.2.80 -p tcp --dport 80 -j DNAT --to-destination 10.8.0.7:8080
+-A POSTROUTING -o eth0 -p udp -j MASQUERADE
+COMMIT
+*filter
+:INPUT DROP [0:0]
+:FORWARD DROP [0:0]
+:OUTPUT ACCEPT [0:0]
+-A FORWARD -m conntrack --ctstate ESTABLISHED -j ACCEPT
+-A FORWARD -i eth1 -o eth0 -p udp -j ACCEPT
+-A FORWARD -d 10.8.0.7 -p tcp --dport 8080 -m conntrack --ctstate DNAT -j ACCEPT
+{}COMMIT
+"""
+UNTRACKED = (
+    "",
+    "-d 192.0.2.80 -p udp --sport 53",  # the host's own answers, and with them those of the LAN
+    "-d 192.0.2.80 -p udp --sport 53 --dport 32768:60999",
+    "-p udp --dport 53",
+    "-p tcp --dport 80",
+    "-p tcp --dport 8080",
+    "-p tcp --sport 8080",
+    "-p tcp ! --syn --dport 80",
+)
+MORE = ("", "-A FORWARD -m conntrack --ctstate UNTRACKED -j ACCEPT\n")
+# each packet as it is sent, and as the difference tells it: behind what the kernel translates before routing
+TRANSLATED = (
+    (
+        ("udp 10.8.0.7:4000 > 203.0.113.9:53 in eth1 out eth0", None),
+        (
+            "udp 203.0.113.9:53 > 192.0.2.80:4000 in eth0 out eth1",
+            "udp 203.0.113.9:53 > 10.8.0.7:4000 in eth0 out eth1",
+        ),
+        ("udp 10.8.0.7:4000 > 203.0.113.9:53 in eth1 out eth0", None),
+    ),
+    (
+        ("tcp 203.0.113.9:4000 > 192.0.2.80:80 in eth0 out eth1 flags syn", None),
+        ("tcp 10.8.0.7:8080 > 203.0.113.9:4000 in eth1 out eth0 flags syn,ack", None),
+        (
+            "tcp 203.0.113.9:4000 > 192.0.2.80:80 in eth0 out eth1 flags ack",
+            "tcp 203.0.113.9:4000 > 10.8.0.7:8080 in eth0 out eth1 flags ack",
+        ),
+    ),
+)
+
+
+def translating(guard_: str, more: str) -> str:
+    rule = f"*raw\n-A PREROUTING {guard_} -j CT --notrack\nCOMMIT\n" if guard_ else ""
+    return rule + NAT.format(more)
+
+
+def test_translated_flows_whose_packets_are_untracked() -> None:
+    """Questions that are masqueraded and answered, a published port and its answers."""
+    demand_lab()
+    inside = int(ipaddress.ip_address("10.8.0.7"))
+    asked = [
+        Shot(parse_packet(sent), "forward", inside if "out eth1" in sent else None, goes_on=number > 0)
+        for flow_ in TRANSLATED
+        for number, (sent, _) in enumerate(flow_)
+    ]
+    texts = [translating(guard_, more) for more in MORE for guard_ in UNTRACKED]
+    seen = [shoot(LiveSystem(), DEVICES, [Load(("iptables-legacy-restore",), one)], asked) for one in texts]
+    rulesets = [read(one) for one in texts]
+    every = [(i, j) for i in range(len(texts)) for j in range(len(texts)) if i < j]
+    answers = 0
+    for i, j in every if SOAK else random.Random(2).sample(every, 50):
+        found = difference(rulesets[i], rulesets[j], Family.IPV4, HOST)
+        for at, packets in enumerate(TRANSLATED):
+            for number, (role, (sent, told_as)) in enumerate(
+                zip((Role.OPENING, Role.ANSWER, Role.LATER), packets, strict=True)
+            ):
+                one, other = seen[i][3 * at + number], seen[j][3 * at + number]
+                said = told(found, role, Way.FORWARD, parse_packet(told_as or sent))
+                if told_as:
+                    said |= told(found, role, Way.FORWARD, parse_packet(sent))
+                note = f"{role} {sent} {said} {one} {other} {[divmod(n, len(UNTRACKED)) for n in (i, j)]}"
+                assert (VERDICT in said) == (one.verdict != other.verdict), note
+                answers += role is Role.ANSWER and one.verdict != other.verdict
+                if "translation" in said or one.verdict != "accept" or other.verdict != "accept":
+                    break
+    assert answers
