@@ -95,7 +95,7 @@ def _way_out(packet: Packet, trace: Trace) -> str | None:
     """By which interface the packet left, for there the answer comes in."""
     changed = dict(trace.effects.fields).get(Field.OUT)
     if changed is None:
-        return packet.out_interface
+        return packet.out_interface or interface_name(trace.values[Field.OUT])
     if isinstance(changed, int):
         return interface_name(changed)
     raise Undetermined(

@@ -27,6 +27,8 @@ def way_of(packet: Packet, host: Host) -> Way:
     if into or packet.local:
         if packet.local or local in (AddressType.LOCAL, AddressType.MULTICAST, AddressType.BROADCAST):
             return Way.LOCAL_IN
+        if local is AddressType.UNICAST and host.routes is not None:
+            return Way.FORWARD  # by which interface routing will tell
         raise Undetermined("where the packet goes is not known: say `to host` or `out IF`")
     if out:
         return Way.LOCAL_OUT

@@ -10,12 +10,14 @@ from notrack.netfilter.algebra import End
 from notrack.netfilter.course import Course, Step
 from notrack.netfilter.effects import ONE_HOP, TRACKED_ANEW, Effects, Track, Unsure
 from notrack.netfilter.host import UNKNOWN_HOST, Host
+from notrack.netfilter.routes import ways_out
 from notrack.netfilter.start import Undetermined, kind_of, resettled, settle_kinds, way_of
 from notrack.netfilter.translation import LEAVES, LOOPBACK, LOOPBACK_NETWORK, rerouted, to_loopback
 from notrack.netfilter.ways import STAGES, Mounted, Stage, Way
 from notrack.packets.address import Family
 from notrack.packets.diagram import allow_frames
-from notrack.packets.fields import AddressType, Field, Fragment, PacketType, State
+from notrack.packets.fields import NO_INTERFACE, AddressType, Field, Fragment, PacketType, State
+from notrack.packets.intervals import IntervalSet
 from notrack.packets.packet import Packet
 from notrack.ruleset.core import Base, Chain, Hook, Origin, Rule, Ruleset, Table, Verdict
 
@@ -215,6 +217,8 @@ def _route(journey: Course, original: dict[Field, int]) -> End:
         if other is None:
             raise Undetermined(_HINTS[journey.way])
         journey.way = other
+    if journey.way is Way.FORWARD and original[Field.OUT] == NO_INTERFACE:
+        original[Field.OUT] = _by_routes(journey)
     if _looped(journey):
         return _unforwarded(journey, Verdict.DROP, "for 127.0.0.0/8 nothing comes in by a link")
     if journey.way is Way.FORWARD:
@@ -235,6 +239,15 @@ def _route(journey: Course, original: dict[Field, int]) -> End:
     return End.ON
 
 
+def _by_routes(journey: Course) -> int:
+    """The interface by which a packet leaves that does not say it."""
+    target = IntervalSet.single(journey.values[Field.DESTINATION])
+    found = ways_out(journey.host.routes, target, journey.family)
+    if found is None or found.size() != 1:
+        raise Undetermined(_HINTS[Way.LOCAL_IN])
+    return found.least()
+
+
 def _looped(journey: Course) -> bool:
     """Whether a translation sends a packet from a link to 127.0.0.0/8, where it does not come to."""
     arriving = journey.way is Way.LOCAL_IN and journey.family is Family.IPV4
@@ -247,10 +260,11 @@ _OTHER_WAYS = {
     (Way.LOCAL_OUT, AddressType.LOCAL): Way.LOOPBACK,  # the hooks so far are the same
     (Way.LOOPBACK, AddressType.UNICAST): Way.LOCAL_OUT,
     (Way.FORWARD, AddressType.LOCAL): Way.LOCAL_IN,
+    (Way.LOCAL_IN, AddressType.UNICAST): Way.FORWARD,  # if the host's routes tell by which interface
 }
 """The way of a packet with a new destination of some kind."""
 _HINTS = {
-    Way.LOCAL_IN: "after its translation the packet is for somebody else: say the way out, `out IF`",
+    Way.LOCAL_IN: "the packet is for somebody else: say the way out, `out IF`",
     Way.FORWARD: "the packet is for the host itself: leave `out` away, or say `to host`",
     Way.LOCAL_OUT: "the packet does not leave the host: say `out lo`",
     Way.LOOPBACK: "the packet leaves the host: say the way out, `out IF`",

@@ -163,6 +163,28 @@ def test_a_new_destination_gets_its_way_out(to: str, verdict: str) -> None:
     assert bool(udp & passage.accepted()) == (verdict == "accept")
 
 
+def test_routes_tell_where_a_packet_goes_that_does_not_say_it() -> None:
+    nat = Nat(NatKind.DNAT, spans("10.1.0.5/32"), None, "dnat to 10.1.0.5")
+    rules = ruleset(
+        chain(Hook.PREROUTING, -100, rule(among(Field.DESTINATION_PORT, 99), nat), kind=ChainType.NAT),
+        chain(Hook.FORWARD, 0, rule(among(Field.OUT, interface_value("eth2")), DROP)),
+    )
+    sent = {
+        "udp 9.9.9.9:1 > 10.0.0.5:53 in eth0": (Way.FORWARD, "accept"),
+        "udp 9.9.9.9:1 > 10.1.0.7:53 in eth0": (Way.FORWARD, "drop"),
+        "udp 9.9.9.9:1 > 10.0.0.1:99 in eth0": (Way.FORWARD, "drop"),
+        "udp 9.9.9.9:1 > 10.0.0.1:53 in eth0": (Way.LOCAL_IN, "accept"),
+    }
+    for text, expected in sent.items():
+        trace = walk(rules, parse_packet(text), HOST)
+        assert (trace.way, trace.verdict) == expected, text
+    asked = parse_packet("udp 9.9.9.9:1 > 10.0.0.5:53 in eth0")
+    found = answer(asked, walk(rules, asked, HOST), rules, HOST)
+    assert found is not None and found[0].in_interface == "eth1"
+    with pytest.raises(Undetermined, match="out IF"):
+        walk(rules, parse_packet("udp 9.9.9.9:1 > 10.1.2.7:53 in eth0"), HOST)
+
+
 def test_without_routes_the_way_out_is_a_guess() -> None:
     found = journey(moved("10.0.0.5/32"), parse_packet(DNS))
     assert found.trace.verdict == "accept"
