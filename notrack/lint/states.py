@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection
+from typing import TYPE_CHECKING
 
-from notrack.lint.mending import Body, Edits, Wording, deleted, find, rewritten
 from notrack.ruleset.core import Rule
 from notrack.ruleset.formats import Document
+
+if TYPE_CHECKING:
+    from notrack.lint.mending import Body, Edits
 
 _STATES = re.compile(
     r"(?P<negated>!\s+)?(?P<option>--(?:ct)?state|ct state)\s+(?P<names>\{[^}]*\}|[\w,]+)", re.ASCII
@@ -19,6 +22,8 @@ def without_states(
 ) -> tuple[Body | None, Edits | None]:
     """The rule without some states (in small letters), and the edits that make it so. A rule of which no
     state is left is taken out. Nothing is given where the list is negated or does not hold them."""
+    from notrack.lint.mending import Wording, deleted, find, rewritten
+
     written = find(documents, rule)
     found = _STATES.search(written.body.text) if written else None
     if written is None or found is None or found["negated"]:

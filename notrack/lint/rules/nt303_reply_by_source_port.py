@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from notrack.lint.bounds import asks
 from notrack.lint.exposure import TCP, UDP, at_ports, example, from_anyone
 from notrack.lint.finding import Fault, Fix
-from notrack.lint.mending import Body, Wording, Written, deleted, find, rewritten
 from notrack.lint.rule import Example, Rule
 from notrack.lint.source_ports import Unguarded, unguarded
 from notrack.lint.subject import Subject
 from notrack.lint.view import View
 from notrack.netfilter.ways import Way
-from notrack.packets.fields import Field
 from notrack.packets.intervals import IntervalSet
 from notrack.text.diagnostic import Severity
 
@@ -26,19 +23,19 @@ def check(subject: Subject) -> Iterator[Fault]:
 
 
 def _fault(subject: Subject, view: View, found: Unguarded) -> Fault | None:
+    from notrack.lint.narrowing import mended
+
     span = found.rule.origin.span
     if span is None:
         return None
     sources = ", ".join(str(low) if low == high else f"{low}-{high}" for low, high in list(found.sources)[:4])
     who = "whoever sends" if from_anyone(found.packets) else "whoever these addresses belong to, sending"
     where = "every local port" if found.way is Way.LOCAL_IN else "every port of the machines behind"
-    narrowed = None if found.needless else _narrowed(subject, view, found)
-    written = narrowed[0] if narrowed else find(subject.documents, found.rule)
-    edits = rewritten(*narrowed) if narrowed else deleted(written) if written and found.needless else None
+    line, edits = mended(subject, view, found)
     return Fault(
         span,
         f"answers are let in by their source port: {who} from port {sources} reaches {where}",
-        _help(found, narrowed[1].text if narrowed else None),
+        _help(found, line),
         witness=example(found.packets, [at_ports(found.packets, *wish) for wish in _VICTIMS]),
         fix=Fix("let in answers alone", edits, safe=False) if edits else None,
         notes=found.notes,
@@ -59,39 +56,6 @@ def _help(found: Unguarded, line: str | None) -> str:
         told += "; and name the servers that are asked, if they are known"
     return told
 
-
-def _narrowed(subject: Subject, view: View, found: Unguarded) -> tuple[Written, Body] | None:
-    """The rule as it stands, and with the parts that it lacks; None where they cannot be written."""
-    written = find(subject.documents, found.rule)
-    missing = _missing(view, found, written.body.text if written else "")
-    if written is None or not missing or "vmap" in written.body.text:
-        return None
-    body: Body | None = written.body
-    for match in missing:
-        body = body.narrowed(match) if body is not None else None
-    return None if body is None else (written, body)
-
-
-def _missing(view: View, found: Unguarded, text: str) -> list[Wording]:
-    if found.tracked:
-        return [_ESTABLISHED]
-    ported = asks(found.rule.guard, Field.DESTINATION_PORT)
-    own = view.host.ephemeral
-    low, high = own.widest() if own else (1024, 65535)
-    if found.protocols == (TCP,):
-        again = "-m tcp " if "multiport" in text else ""
-        syn = Wording(f"{again}! --syn", "tcp flags & (fin | syn | rst | ack) != syn")
-        return [syn] if ported else [syn, Wording(f"--dport {low}:{high}", f"tcp dport {low}-{high}")]
-    if ported:
-        return []
-    if found.protocols == (UDP,):
-        again = "-m udp " if "multiport" in text else ""
-        return [Wording(f"{again}--dport 1024:65535", "udp dport 1024-65535")]
-    low, high = own.widest() if own else (32768, 60999)
-    return [Wording(None, f"th dport {low}-{high}")]
-
-
-_ESTABLISHED = Wording("-m conntrack --ctstate ESTABLISHED", "ct state established")
 
 RULE = Rule(
     code="NT303",

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from notrack.lint.bounds import asks, bound, rules_of
 from notrack.lint.exposure import ordinary, sampled
 from notrack.lint.finding import Fault, Fix
-from notrack.lint.mending import Wording, find, rewritten
 from notrack.lint.relevance import relevant
 from notrack.lint.rule import Example, Rule
 from notrack.lint.subject import Subject
@@ -72,6 +71,8 @@ def _stops_untracked(rule: CoreRule, view: View) -> bool:
 
 def _fix(subject: Subject, view: View, rule: CoreRule) -> Fix | None:
     """The rule for everything but ICMPv6."""
+    from notrack.lint.mending import Wording, find, rewritten
+
     written = find(subject.documents, rule)
     if written is None or "vmap" in written.body.text or asks(rule.guard, Field.PROTOCOL):
         return None

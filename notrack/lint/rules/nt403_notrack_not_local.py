@@ -6,7 +6,6 @@ from collections.abc import Iterator
 
 from notrack.lint.finding import Fault, Fix
 from notrack.lint.forwarding import Stray, evidence, strays
-from notrack.lint.mending import Wording, find, rewritten
 from notrack.lint.phrases import traffic
 from notrack.lint.rule import Example, Rule
 from notrack.lint.subject import Subject
@@ -24,12 +23,15 @@ def check(subject: Subject) -> Iterator[Fault]:
 
 
 def _fault(subject: Subject, view: View, found: Stray) -> Fault | None:
+    from notrack.lint.mending import Wording, find, rewritten
+
     rule = found.untracking.visit.rule
     span = rule.origin.span
     if span is None:
         return None
     written = find(subject.documents, rule)
-    body = written.body.narrowed(_LOCAL) if written else None
+    local = Wording("-m addrtype --dst-type LOCAL", "fib daddr type local")
+    body = written.body.narrowed(local) if written else None
     edits = rewritten(written, body) if written and body else None
     what = traffic(found.packets)
     if found.translated is not None:
@@ -45,9 +47,6 @@ def _fault(subject: Subject, view: View, found: Stray) -> Fault | None:
         fix=Fix("take only what is for this host", edits) if edits else None,
         notes=_notes(view),
     )
-
-
-_LOCAL = Wording("-m addrtype --dst-type LOCAL", "fib daddr type local")
 
 
 def _related(view: View, found: Stray) -> tuple[Related, ...]:
