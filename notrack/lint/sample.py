@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterable, Iterator, Sequence
+from functools import cache
 
 from notrack.lint.bounds import bound, rules_of
 from notrack.lint.view import View
@@ -30,6 +31,7 @@ _KNOWN = {
 _STRIDE = 2654435761  # odd and far from any power of two: neighbours lie far apart
 
 
+@cache
 def public(family: Family) -> IntervalSet:
     """The addresses of the Internet, from which a stranger may come."""
     if family is Family.IPV6:
@@ -37,12 +39,9 @@ def public(family: Family) -> IntervalSet:
     return family.whole - AddressSet.of(map(ipaddress.ip_network, _SPECIAL)).v4
 
 
+@cache
 def crowd(family: Family) -> IntervalSet:
     """Public addresses from all over the Internet, always the same."""
-    return _CROWDS[family]
-
-
-def _crowd(family: Family) -> IntervalSet:
     spans = public(family)
     size = spans.size()
     return singles(_nth(spans, (i + 1) * _STRIDE % 2**32 * size >> 32) for i in range(_CROWD))
@@ -82,6 +81,3 @@ def _firsts(rules: Iterable[Rule], family: Family) -> Iterator[int]:
 
 def singles(values: Iterable[int]) -> IntervalSet:
     return IntervalSet.of((value, value) for value in values)
-
-
-_CROWDS = {family: _crowd(family) for family in Family}
