@@ -392,3 +392,23 @@ def test_nft_commands_of_a_script_are_changed_where_they_stand_alone() -> None:
         assert applied(text, rewritten(rule, dropped)) == text.replace(f"{port} accept", f"{port} drop")
         assert rewritten(rule, quoted) is None
         assert after(rule, dropped) is None and before(rule, dropped) is None and deleted(rule) is None
+
+
+def test_a_rule_at_the_end_of_a_chain_that_a_script_fills() -> None:
+    text = "#!/bin/sh\niptables -A INPUT -i lo -j ACCEPT\n{}\niptables -A OUTPUT -j ACCEPT\n"
+    rule = Wording("-p icmp -j ACCEPT", None)
+    for last, line in (
+        ("iptables -A INPUT -j DROP", "iptables -A INPUT -p icmp -j ACCEPT\n"),
+        ("for p in 1 2; do iptables -A INPUT -p tcp --dport $p -j DROP; done", None),
+        ("[ -e x ] && iptables -A INPUT -j DROP", None),
+    ):
+        script = text.format(last)
+        reading, _ = written(script, "lo", "a.sh")
+        (table,) = reading.ruleset.tables
+        chain = table.chain("INPUT")
+        assert chain is not None
+        edits = appended(reading.documents, table, chain, rule)
+        if line is None:
+            assert edits is None
+        else:
+            assert applied(script, edits) == script.replace(f"{last}\n", f"{last}\n{line}")

@@ -104,6 +104,8 @@ def appended(
     ]
     same = [rule for rule in rules if _fits(rule, moved)]
     last = next((rule for rule in reversed(same) if rule.chain == chain.name), None)
+    if isinstance(last, ShellCommand) and not last.always:
+        return None  # in a loop, or where it may not run
     if last is not None and not _inserted(last):
         return after(last, moved)
     sections = [rule for rule in same if isinstance(rule, RestoreRule) and rule.section.footer is not None]
