@@ -5,15 +5,21 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from notrack.lint.coverage import Arrival, Coverage
 from notrack.lint.entries import Entry
 from notrack.lint.owners import is_generated
+from notrack.netfilter.guards import guard_set
 from notrack.packets.address import Family
 from notrack.packets.budget import Budget, TooHard
+from notrack.packets.diagram import EMPTY
 from notrack.packets.packet_set import PacketSet
 from notrack.ruleset.core import Action, Jump, Nat, NatKind, Notrack, Ruleset, Table, Template, Verdict
 from notrack.text.source import Span
+
+if TYPE_CHECKING:
+    from notrack.lint.subject import Subject
 
 _SECONDS = 8.0  # for all tables together
 
@@ -28,7 +34,7 @@ class Shadow:
     packets: PacketSet
     front: tuple[Entry, ...] = ()
     callers: tuple[Entry, ...] = ()
-    behind: int = 0  # how many rules behind it are as dead for the same reason
+    behind: list[Entry] = field(default_factory=list)  # rules behind it, as dead for the same reason
     more: list[Entry] = field(default_factory=list)  # others that the same rule in front takes
 
 
@@ -162,6 +168,27 @@ def _opens(action: Action | None) -> bool:
     return action is Verdict.ACCEPT or isinstance(action, Notrack | Template | Jump)
 
 
+def of(subject: Subject) -> Shadows:
+    """The shadows among a subject's rules, as they are told: one for each cause."""
+    result = shadows(subject.ruleset, (again for _, _, again in subject.duplicates))
+    return Shadows(list(grouped(result.found)), result.undecided)
+
+
+def causes(subject: Subject, packets: PacketSet) -> tuple[Span, ...]:
+    """The places of shadowed rules that would let some packets through, if these came to them."""
+    space = packets.space
+    return tuple(
+        shadow.entry.span
+        for shadow in subject.shadows.found
+        if shadow.entry.span is not None
+        and any(
+            one.final is Verdict.ACCEPT and space.meet(guard_set(space, rule.guard), packets.diagram) != EMPTY
+            for one in (shadow.entry, *shadow.behind, *shadow.more)
+            for rule in one.rules
+        )
+    )
+
+
 def grouped(found: list[Shadow], most: int = 8) -> Iterator[Shadow]:
     """One shadow for each cause: what stands behind a rule that takes everything is one, and so are more than
     `most` rules of a chain that one single rule takes."""
@@ -174,7 +201,8 @@ def grouped(found: list[Shadow], most: int = 8) -> Iterator[Shadow]:
             yield shadow
         elif one.is_unguarded:
             first = closed.setdefault(id(one), shadow)
-            first.behind += first is not shadow
+            if first is not shadow:
+                first.behind.append(shadow.entry)
         else:
             taken.setdefault(id(one), []).append(shadow)
     yield from closed.values()

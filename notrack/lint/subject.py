@@ -15,6 +15,7 @@ from notrack.ruleset.formats import Document, Reading
 
 if TYPE_CHECKING:
     from notrack.lint.entries import Entry
+    from notrack.lint.shadows import Shadows
     from notrack.site.model import Site
     from notrack.text.diagnostic import Diagnostic
 
@@ -41,6 +42,13 @@ class Subject:
         """The rules as each family meets them; families without a table are left out."""
         there = {family for table in self.ruleset.tables for family in table.families}
         return tuple(View(self.ruleset, family, self.host) for family in Family if family in there)
+
+    @cached_property
+    def shadows(self) -> Shadows:
+        """The rules that nothing comes to, and whether all were decided."""
+        from notrack.lint.shadows import of
+
+        return of(self)
 
     @cached_property
     def duplicates(self) -> tuple[tuple[Table, Entry, Entry], ...]:

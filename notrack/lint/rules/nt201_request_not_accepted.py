@@ -9,11 +9,13 @@ from notrack.lint.admission import JUDGING, Lost
 from notrack.lint.finding import Fault
 from notrack.lint.phrases import traffic
 from notrack.lint.rule import Example, Rule
+from notrack.lint.shadows import causes
 from notrack.lint.ssh import cut
 from notrack.lint.subject import Subject
 from notrack.netfilter.ways import Way
 from notrack.ruleset.core import Verdict
 from notrack.text.diagnostic import Related, Severity
+from notrack.text.source import Span
 
 
 def check(subject: Subject) -> Iterator[Fault]:
@@ -40,8 +42,13 @@ def _fault(subject: Subject, lost: Lost) -> Fault | None:
         tuple(related[:3]),
         lost.packets.witness(),
         fix,
-        causes=tuple(leg.span for leg in lost.legs if leg.span is not None),
+        causes=(*(leg.span for leg in lost.legs if leg.span is not None), *_shadowed(subject, lost)),
     )
+
+
+def _shadowed(subject: Subject, lost: Lost) -> tuple[Span, ...]:
+    """The rules that would let them through, if they came to them."""
+    return causes(subject, lost.packets) if lost.never else ()
 
 
 _WAYS = {Way.LOCAL_IN: "in", Way.LOCAL_OUT: "out", Way.FORWARD: "through"}
@@ -81,8 +88,8 @@ RULE = Rule(
         no rule for a port that the NOTRACK rules name.
     """,
     why="""
-        An untracked packet is UNTRACKED and nothing else: not NEW, not ESTABLISHED. `--ctstate NEW --dport 80
-        -j ACCEPT` never matches once port 80 is untracked, and the service is dead.
+        An untracked packet is UNTRACKED and nothing else: not NEW, not ESTABLISHED. `--ctstate NEW --dport
+        80 -j ACCEPT` never matches once port 80 is untracked, and the service is dead.
     """,
     limits="""
         A drop of what would be dropped as a tracked packet too is taken for the operator's wish, unless a
@@ -92,7 +99,7 @@ RULE = Rule(
     mending="""
         UNTRACKED is added to the states of the rule. Safe where the rule lets in nothing else by that.
     """,
-    yields_to=("NT401", "NT306"),
+    yields_to=("NT401", "NT306", "NT603"),
     check=check,
     bad=(
         Example(

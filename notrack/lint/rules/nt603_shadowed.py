@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from notrack.lint.entries import Entry
 from notrack.lint.finding import Fault
 from notrack.lint.rule import Example, Rule
-from notrack.lint.shadows import Shadow, grouped, shadows
+from notrack.lint.shadows import Shadow
 from notrack.lint.subject import Subject
 from notrack.packets.budget import TooHard
 from notrack.ruleset.core import Verdict
@@ -17,17 +17,16 @@ _NAMED = 6  # rules in front that are shown
 
 
 def check(subject: Subject) -> Iterator[Fault]:
-    result = shadows(subject.ruleset, (again for _, _, again in subject.duplicates))
-    for shadow in grouped(result.found):
+    for shadow in subject.shadows.found:
         span = shadow.entry.span
         if span is not None:
             yield Fault(span, _message(shadow), _help(shadow), _related(shadow), shadow.packets.witness())
-    if result.undecided:
+    if subject.shadows.undecided:
         raise TooHard("not every table could be decided")
 
 
 def _message(shadow: Shadow) -> str:
-    rest = "one" if shadow.behind == 1 else str(shadow.behind)
+    rest = "one" if len(shadow.behind) == 1 else str(len(shadow.behind))
     also = f", nor to the {rest} behind it" if shadow.behind else ""
     if not shadow.front:
         return "no packet comes to this rule: none that it matches is sent to its chain"
