@@ -204,11 +204,11 @@ def wanted(flows: Flows, way: Way, packets: PacketSet) -> PacketSet:
         return packets
     asks, verdicts = asking(packets), flows.verdicts
     begun = PacketSet.nothing(flows.space)
-    plain = packets.exists(OF_ONE_PACKET).may()
+    plain = packets.exists(OF_ONE_PACKET)
     if asks is not Asks.ANSWER:
         begun = begun | verdicts.begun(way, plain)
     if asks is not Asks.QUESTION:
-        answers = verdicts.accepted(way, plain, State.ESTABLISHED, State.UNTRACKED)
+        answers = verdicts.through(way, plain, State.ESTABLISHED, State.UNTRACKED)
         asked = plain.mirror() & flows.ground(BACK[way]).exists(OF_ONE_PACKET)
         asked = verdicts.untranslated(BACK[way], asked, State.NEW)  # these are tracked
         begun = begun | (answers & asked.mirror())

@@ -63,20 +63,22 @@ class Verdicts:
         return self._where(way, packets, states, lambda outcome: outcome.end is End.ON, whole).may()
 
     def begun(self, way: Way, packets: PacketSet) -> PacketSet:
-        """The packets that may begin a flow, tracked or not, and reach where they were sent."""
-        return self.accepted(way, packets, State.UNTRACKED) | self.untranslated(way, packets, State.NEW)
+        """The packets that begin a flow, tracked or not, and reach where they were sent, with the facts for
+        which they do."""
+        return self.through(way, packets, State.UNTRACKED) | self.untranslated(way, packets, State.NEW)
 
     def untranslated(self, way: Way, packets: PacketSet, state: State) -> PacketSet:
-        """The packets that may come to the end of the way in a state, to where they were sent."""
+        """The packets that come to the end of the way in a state, to where they were sent, with the facts."""
 
         def kept(outcome: Outcome) -> bool:
             return outcome.end is End.ON and outcome.effects.destination_nat is None
 
-        return self._where(way, packets, (state,), kept).may()
+        return self._where(way, packets, (state,), kept)
 
-    def through(self, way: Way, packets: PacketSet, state: State) -> PacketSet:
-        """The packets that come to the end of the way in a state, with the facts for which they do."""
-        return self._where(way, packets, (state,), lambda outcome: outcome.end is End.ON)
+    def through(self, way: Way, packets: PacketSet, *states: State) -> PacketSet:
+        """The packets that come to the end of the way in one of these states, with the facts for which they
+        do: what a blocklist drops is not let through for those that are on it."""
+        return self._where(way, packets, states, lambda outcome: outcome.end is End.ON)
 
     def surely(self, way: Way, packets: PacketSet, *states: State) -> PacketSet:
         """The packets that come to the end of the way in each of these states whatever the free facts are."""
