@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
-from notrack.lint.finding import Fault
+from notrack.lint.finding import Fault, Fix
 from notrack.lint.halves import Half, Kind
 from notrack.lint.mirrors import adding, meant
 from notrack.lint.phrases import traffic
@@ -38,10 +39,17 @@ def _fault(subject: Subject, half: Half) -> Fault:
         _help(half, line),
         tuple(related),
         witness,
-        None if half.partly or half.partner is not None else fix,
+        _offered(half, fix),
         tuple(notes),
         meant(half),
     )
+
+
+def _offered(half: Half, fix: Fix | None) -> Fix | None:
+    """The fix where nothing is there that was meant for the answers; not safe where something is for a part."""
+    if fix is None or half.partner is not None:
+        return None
+    return replace(fix, safe=False) if half.partly else fix
 
 
 def _other(half: Half) -> Hook:
@@ -66,7 +74,8 @@ def _help(half: Half, line: str) -> str:
         return "make the two rules mirror each other: protocol, addresses, ports and interfaces exchanged"
     hook = _other(half).name
     if half.partly:
-        return f"{hook} untracks the other direction of a part of this alone: let both name the same"
+        text = f" (as in `{line}`)" if line else ""
+        return f"{hook} untracks the other direction of a part of this alone: let both name the same{text}"
     return f"untrack the other direction in {hook} too" + (f": `{line}`" if line else "")
 
 
@@ -94,8 +103,8 @@ RULE = Rule(
         to groups of hosts, and what nothing ever answers (syslog, SNMP traps, flow records, statsd).
     """,
     mending="""
-        The mirrored rule is added where no rule is there for the answers at all; this is safe. Where one is
-        there but names something else, what was meant is for the operator to say.
+        The mirrored rule is added. Safe where no rule is there for the answers at all; where one is there for
+        a part of them, the whole may not be meant. Where one names something else, there is no fix.
     """,
     yields_to=("NT401", "NT506", "NT601", "NT602", "NT603", "NT610"),
     check=check,
