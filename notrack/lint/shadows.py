@@ -14,6 +14,7 @@ from notrack.netfilter.guards import guard_set
 from notrack.packets.address import Family
 from notrack.packets.budget import Budget, TooHard
 from notrack.packets.diagram import EMPTY
+from notrack.packets.fields import Field, State
 from notrack.packets.packet_set import PacketSet
 from notrack.ruleset.core import Action, Jump, Nat, NatKind, Notrack, Ruleset, Table, Template, Verdict
 from notrack.text.source import Span
@@ -174,15 +175,16 @@ def of(subject: Subject) -> Shadows:
     return Shadows(list(grouped(result.found)), result.undecided)
 
 
-def causes(subject: Subject, packets: PacketSet) -> tuple[Span, ...]:
-    """The places of shadowed rules that would let some packets through, if these came to them."""
+def causes(subject: Subject, packets: PacketSet, state: State = State.UNTRACKED) -> tuple[Span, ...]:
+    """The places of shadowed rules that would let all of some packets through, came they there in a state."""
     space = packets.space
+    asked = space.meet(space.among(Field.STATE, state), packets.exists((Field.STATE,)).diagram)
     return tuple(
         shadow.entry.span
         for shadow in subject.shadows.found
         if shadow.entry.span is not None
         and any(
-            one.final is Verdict.ACCEPT and space.meet(guard_set(space, rule.guard), packets.diagram) != EMPTY
+            one.final is Verdict.ACCEPT and space.minus(asked, guard_set(space, rule.guard)) == EMPTY
             for one in (shadow.entry, *shadow.behind, *shadow.more)
             for rule in one.rules
         )

@@ -7,6 +7,7 @@ import pytest
 from notrack.lint.collection import collected
 from notrack.lint.engine import lint
 from notrack.lint.rule import Example
+from notrack.text.diagnostic import Severity
 from tests.lint.examples import case
 
 FAMILIES = ("NT5", "NT6")
@@ -275,6 +276,62 @@ CASES = (
         }
         """,
     ),
+    Example(
+        "an accept for an untracked service, shadowed: no second finding",
+        """
+        *filter
+        :INPUT DROP [0:0]
+        -A INPUT -p icmp -j ACCEPT
+        -A INPUT -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT
+        -A INPUT -p tcp --dport 22 -j ACCEPT
+        -A INPUT -j REJECT
+        -A INPUT -p udp --dport 53 -j ACCEPT  ### NT603
+        COMMIT
+        *raw
+        :PREROUTING ACCEPT [0:0]
+        :OUTPUT ACCEPT [0:0]
+        -A PREROUTING -p udp --dport 53 -j CT --notrack
+        -A OUTPUT -p udp --sport 53 -j CT --notrack
+        COMMIT
+        """,
+    ),
+    Example(
+        "an accept for untracked answers, shadowed",
+        """
+        *filter
+        :INPUT DROP [0:0]
+        -A INPUT -p icmp -j ACCEPT
+        -A INPUT -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT
+        -A INPUT -p tcp --dport 22 -j ACCEPT
+        -A INPUT -p udp --sport 53 -j DROP
+        -A INPUT -s 9.9.9.9 -p udp --sport 53 --dport 32768:60999 -j ACCEPT  ### NT603
+        COMMIT
+        *raw
+        :PREROUTING ACCEPT [0:0]
+        :OUTPUT ACCEPT [0:0]
+        -A PREROUTING -s 9.9.9.9 -p udp --sport 53 --dport 32768:60999 -j CT --notrack
+        -A OUTPUT -d 9.9.9.9 -p udp --dport 53 --sport 32768:60999 -j CT --notrack
+        COMMIT
+        """,
+    ),
+    Example(
+        "an accept for ICMP errors, shadowed",
+        """
+        *filter
+        :INPUT DROP [0:0]
+        -A INPUT -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT
+        -A INPUT -p tcp --dport 80 -j ACCEPT
+        -A INPUT -j REJECT
+        -A INPUT -p icmp -j ACCEPT  ### NT603
+        COMMIT
+        *raw
+        :PREROUTING ACCEPT [0:0]
+        :OUTPUT ACCEPT [0:0]
+        -A PREROUTING -p tcp --dport 80 -j CT --notrack
+        -A OUTPUT -p tcp --sport 80 -j CT --notrack
+        COMMIT
+        """,
+    ),
 )
 
 
@@ -288,4 +345,6 @@ def test_marked_lines_and_no_others_are_found(example: Example) -> None:
         if one.code.startswith(FAMILIES) and (one.code not in QUIET)
     }
     assert found == made.wanted
+    if example.title.startswith("an accept"):
+        assert [one.code for one in result.findings if one.rule.severity is not Severity.INFO] == ["NT603"]
     assert not result.undecided

@@ -9,6 +9,7 @@ from notrack.lint.admission import JUDGING, Lost
 from notrack.lint.finding import Fault
 from notrack.lint.phrases import traffic
 from notrack.lint.rule import Example, Rule
+from notrack.lint.shadows import causes
 from notrack.lint.subject import Subject
 from notrack.netfilter.ways import Way
 from notrack.text.diagnostic import Severity
@@ -35,6 +36,7 @@ def _fault(subject: Subject, lost: Lost) -> Fault:
         f"let them {word} by their port, in front of what stops them" + (f": `{line}`" if line else ""),
         witness=lost.packets.witness(),
         fix=fix,
+        causes=causes(subject, lost.packets),
     )
 
 
@@ -48,18 +50,18 @@ RULE = Rule(
         are stopped in OUTPUT (or FORWARD).
     """,
     why="""
-        Where OUTPUT or FORWARD lets answers through as ESTABLISHED alone, untracked ones never pass: they are
-        UNTRACKED. The service gets each request, and nobody gets an answer.
+        Where OUTPUT or FORWARD lets answers through as ESTABLISHED alone, untracked ones never pass: they
+        are UNTRACKED. The service gets each request, and nobody gets an answer.
     """,
     limits="""
         Answers that no state would let through are named only where nothing but a policy, or a rule for all
         the rest, stops them.
     """,
     mending="""
-        An accept for the untracked answers is added behind the rule that lets tracked ones through. Safe: it
-        lets nothing else pass. Where there is no such rule, the operator knows where it belongs.
+        An accept for the untracked answers is added behind the rule that lets tracked ones through. Safe:
+        it lets nothing else pass. Where there is no such rule, the operator knows where it belongs.
     """,
-    yields_to=("NT401",),
+    yields_to=("NT401", "NT603"),
     check=check,
     bad=(
         Example(

@@ -9,6 +9,7 @@ from notrack.lint.admission import EPHEMERAL, Lost
 from notrack.lint.finding import Fault, Fix
 from notrack.lint.phrases import traffic
 from notrack.lint.rule import Example, Rule
+from notrack.lint.shadows import causes
 from notrack.lint.shapes import Asks, asking
 from notrack.lint.subject import Subject
 from notrack.text.diagnostic import Severity
@@ -34,6 +35,7 @@ def _fault(subject: Subject, lost: Lost) -> Fault:
         witness=lost.packets.witness(),
         fix=fix,
         notes=() if lost.view.host.ephemeral else ("that questions come from ports 32768 to 60999",),
+        causes=causes(subject, lost.packets),
     )
 
 
@@ -67,16 +69,16 @@ RULE = Rule(
         out one after another, while everything that others ask of the host works.
     """,
     limits="""
-        Rules that untrack all of a protocol, or all of some hosts, are named only where INPUT lets no answer
-        of that kind in at all. Answers are looked for at the ports 32768 to 60999, or at those of the host's
-        facts.
+        Rules that untrack all of a protocol, or all of some hosts, are named only where INPUT lets no
+        answer of that kind in at all. Answers are looked for at the ports 32768 to 60999, or at those of
+        the host's facts.
     """,
     mending="""
-        Where the NOTRACK rule names the servers, an accept for their answers is added, to the ephemeral ports
-        and, for TCP, for no bare SYN; not safe, for whoever forges a server's address gets that far too. Else
-        there is no fix: an accept by source port alone opens every port of the host.
+        Where the NOTRACK rule names the servers, an accept for their answers is added, to the ephemeral
+        ports and, for TCP, for no bare SYN; not safe, for whoever forges a server's address gets that far
+        too. Else there is no fix: an accept by source port alone opens every port of the host.
     """,
-    yields_to=("NT401",),
+    yields_to=("NT401", "NT603"),
     check=check,
     bad=(
         Example(

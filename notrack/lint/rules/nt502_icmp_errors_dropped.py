@@ -9,6 +9,7 @@ from notrack.lint.errors import NAMES, Loss, losses
 from notrack.lint.finding import Fault, Fix
 from notrack.lint.phrases import traffic
 from notrack.lint.rule import Example, Rule
+from notrack.lint.shadows import causes
 from notrack.lint.stopping import Decision, asks_state, stopping
 from notrack.lint.subject import Subject
 from notrack.lint.view import View
@@ -51,7 +52,8 @@ def _faults(subject: Subject, view: View, loss: Loss) -> Iterator[Fault]:
             message = _message(view, flows, leg is not None, decision)
             related = _related(leg.span if leg else None, span)
             fix = _fix(subject, view.family, decision)
-            yield Fault(span, message, _help(view, decision), related, witness, fix)
+            late = causes(subject, left, State.INVALID)
+            yield Fault(span, message, _help(view, decision), related, witness, fix, causes=late)
         if decision.rule is None:
             return
         left = left - PacketSet(space, guard_set(space, decision.rule.guard))
@@ -161,6 +163,7 @@ RULE = Rule(
         end of the chain. It is safe: nothing else is let in.
     """,
     check=check,
+    yields_to=("NT603",),
     bad=(
         Example(
             "a drop of INVALID packets in front",

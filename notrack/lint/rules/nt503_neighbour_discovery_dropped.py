@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from notrack.lint.finding import Edit, Fault, Fix
 from notrack.lint.rule import Example, Rule
+from notrack.lint.shadows import causes
 from notrack.lint.stopping import Decision, stopping
 from notrack.lint.subject import Subject
 from notrack.lint.view import View
@@ -44,6 +45,7 @@ def _lost(subject: Subject, view: View, way: Way, word: str) -> Iterator[Fault]:
         _help(decision),
         witness=witness,
         fix=_fix(subject, decision),
+        causes=causes(subject, _discovery(view, way, kinds[0])),
     )
 
 
@@ -126,7 +128,7 @@ RULE = Rule(
         at the end of the chain whose policy does. It is safe: nothing else changes.
     """,
     check=check,
-    yields_to=("NT306", "NT604"),
+    yields_to=("NT306", "NT603", "NT604"),
     bad=(
         Example(
             "a drop policy and states alone",
