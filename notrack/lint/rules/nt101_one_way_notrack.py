@@ -46,7 +46,7 @@ def _fault(subject: Subject, half: Half) -> Fault:
 
 
 def _offered(half: Half, fix: Fix | None) -> Fix | None:
-    """The fix where nothing is there that was meant for the answers; not safe where something is for a part."""
+    """The fix where no rule is meant for the answers; not safe where one is there for a part of them."""
     if fix is None or half.partner is not None:
         return None
     return replace(fix, safe=False) if half.partly else fix
