@@ -19,11 +19,12 @@ from notrack.packets.witness import witness
 
 _PATIENCE = 4.0  # seconds of work, for the boxes of one set; a busy machine says no less
 # The order of growth: what people rarely speak of first, so that it is seldom left in a box.
-_GROWTH = (
+_LAST = (
     Field.PACKET_TYPE, Field.MAC, Field.LENGTH, Field.TTL, Field.TOS, Field.FRAGMENT, Field.FLAGS,
     Field.ICMP_CODE, Field.SOURCE_TYPE, Field.DESTINATION_TYPE, Field.IN, Field.OUT, Field.SOURCE_PORT,
     Field.DESTINATION, Field.SOURCE, Field.ICMP_TYPE, Field.DESTINATION_PORT, Field.PROTOCOL,
 )  # fmt: skip
+_GROWTH = (*(field for field in Field if field not in (*_LAST, *BITWISE, Field.FAMILY)), *_LAST)
 _SUMMED = (
     Field.IN, Field.OUT, Field.SOURCE_PORT, Field.DESTINATION, Field.SOURCE, Field.ICMP_TYPE,
     Field.DESTINATION_PORT, Field.PROTOCOL,

@@ -26,6 +26,7 @@ _MOST = 64  # translations of sources that are told apart
 _OF_ONE_PACKET = (
     Field.FLAGS, Field.FRAGMENT, Field.ICMP_CODE, Field.MAC, Field.PACKET_TYPE, Field.LENGTH, Field.TTL,
     Field.TOS, Field.MARK, Field.CT_MARK, Field.CT_DIRECTION, Field.CT_SNAT, Field.CT_DNAT, Field.STATE,
+    *(field for field in Field if field.value.startswith("bridge")),
 )  # fmt: skip
 _TARGET = (Field.DESTINATION, Field.DESTINATION_PORT)
 Pair = tuple[Fate, Fate, int]

@@ -16,18 +16,8 @@ from notrack.packets.address import Family
 from notrack.packets.diagram import EMPTY
 from notrack.packets.fields import Field, State
 from notrack.packets.space import Space
-from notrack.proof.blocks import (
-    UNTRACK,
-    Actions,
-    Block,
-    Known,
-    Opaque,
-    Sets,
-    blocks,
-    facing,
-    first_match,
-    in_state,
-)
+from notrack.proof.blocks import UNTRACK, Actions, Block, blocks, facing, first_match, in_state
+from notrack.proof.boxes import Known, Opaque, Sets
 from notrack.ruleset.core import ConnectionSet, Hook, Notrack, Ruleset, Template, Unknown, Verdict
 
 RAW_IN, RAW_OUT = Stage(Hook.PREROUTING, early=True), Stage(Hook.OUTPUT, early=True)

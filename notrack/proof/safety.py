@@ -37,8 +37,8 @@ from notrack.plan.legs import essential_boxes
 from notrack.plan.paths import mirrored
 from notrack.plan.planner import FamilyPlan
 from notrack.proof.asked import device_values, guards
-from notrack.proof.blocks import boxes as as_boxes
-from notrack.proof.blocks import united
+from notrack.proof.boxes import boxes as as_boxes
+from notrack.proof.boxes import united
 from notrack.proof.functions import RAW_IN, RAW_OUT, Functions, Place
 from notrack.ruleset.core import Hook
 from notrack.site.model import Default, Interface, Peer, Site, SourceTranslation

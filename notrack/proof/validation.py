@@ -25,10 +25,12 @@ from notrack.packets.packet_set import PacketSet
 from notrack.packets.space import Space
 from notrack.plan.planner import FamilyPlan, Plan
 from notrack.proof.asked import Dialect, asked
-from notrack.proof.blocks import Known, Sets, same
+from notrack.proof.blocks import same
+from notrack.proof.boxes import Known, Sets
 from notrack.proof.fault import Fault, breach_fault, difference_fault, tracking_fault, unread_fault
 from notrack.proof.functions import RAW_IN, RAW_OUT, Functions, Place, places
-from notrack.proof.normal import beside_others, facts_of, joined, named, notes
+from notrack.proof.joining import joined
+from notrack.proof.normal import beside_others, facts_of, named, notes
 from notrack.proof.safety import Safety
 from notrack.ruleset.core import Ruleset
 from notrack.site.model import Peer, Publish, Redirect, Service, Site

@@ -13,9 +13,10 @@ from notrack.packets.diagram import EMPTY
 from notrack.packets.fields import AddressType, Field, State
 from notrack.packets.intervals import IntervalSet
 from notrack.packets.space import Space
-from notrack.proof.blocks import Block, Known, Sets
+from notrack.proof.blocks import Block
+from notrack.proof.boxes import Known, Sets
 from notrack.proof.functions import Functions, Place
-from notrack.proof.normal import joined
+from notrack.proof.joining import joined
 from notrack.proof.validation import _valid, unlike
 from notrack.ruleset.core import (
     Action,
