@@ -14,6 +14,7 @@ from notrack.netfilter.visits import Visit, survivors, visits
 from notrack.netfilter.ways import Way
 from notrack.packets import questions
 from notrack.packets.fields import (
+    MARK_BITS,
     NO_INTERFACE,
     PORT_PROTOCOLS,
     TCP_FLAGS,
@@ -51,19 +52,26 @@ def opening(view: View, closer: Sequence[Rule] = ()) -> PacketSet:
     bear no mark yet. What goes to a group is left out. In large rulesets the packets have addresses of a
     sample, those that `closer` rules name among them.
     """
+    if view.sample is None:
+        return view.beginnings
+    return beginnings(view, closer)
+
+
+def beginnings(view: View, closer: Sequence[Rule] = ()) -> PacketSet:
+    """`opening` as it is computed."""
     space = view.model.space
     whole = {
         Field.FRAGMENT: IntervalSet.single(Fragment.WHOLE),
         Field.DESTINATION_TYPE: IntervalSet(((AddressType.UNICAST, AddressType.LOCAL),)),
-        Field.MARK: IntervalSet.single(0),
-        Field.CT_MARK: IntervalSet.single(0),
         **sampled(view, closer),
     }
     if view.model.tracks:
         whole[Field.STATE] = IntervalSet.single(State.NEW)
     syn = {Field.PROTOCOL: IntervalSet.single(TCP), Field.FLAGS: bits_set(_BITS, TCP_FLAGS["syn"])}
     others = {Field.PROTOCOL: PORT_PROTOCOLS - IntervalSet.single(TCP)}
-    return PacketSet(space, space.join(space.cube(whole | syn), space.cube(whole | others)))
+    bare = [space.masked(field, (1 << MARK_BITS) - 1, 0) for field in (Field.MARK, Field.CT_MARK)]
+    begin = space.join(space.cube(whole | syn), space.cube(whole | others))
+    return PacketSet(space, space.all_of([begin, *bare]))
 
 
 def from_anyone(packets: PacketSet) -> bool:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 from notrack.lint.bounds import bound, rules_of
+from notrack.lint.entrances import entrances
 from notrack.lint.exposure import (
     STARTING,
     UDP,
@@ -32,7 +33,7 @@ from notrack.netfilter.effects import Effects
 from notrack.netfilter.model import Model
 from notrack.netfilter.translation import answers_on_wire
 from notrack.netfilter.visits import Visit, survivors, visits
-from notrack.netfilter.ways import LOOPBACK_INTERFACE, Way
+from notrack.netfilter.ways import LOOPBACK_INTERFACE, STAGES, Way
 from notrack.packets.fields import NO_INTERFACE, AddressType, Field, domain
 from notrack.packets.intervals import IntervalSet
 from notrack.packets.packet_set import PacketSet
@@ -167,7 +168,9 @@ class Translations:
             asking = [
                 (one, packets)
                 for one, packets in self.untracking(way)
-                if not self.is_answer(one) and not _by_loopback(one, self.view)
+                if not self.is_answer(one)
+                and not _by_loopback(one, self.view)
+                and self._may_be_translated(way, packets)
             ]
             for some in self._together(asking):
                 yield from self._asked(way, some)
@@ -196,6 +199,30 @@ class Translations:
         meet = meeting(self.view, self.translating, packets)
         return [*(one.visit.rule for one in ones), *meet[:: max(-(-2 * len(meet) // CLOSE), 1)]]
 
+    def _may_be_translated(self, way: Way, packets: PacketSet) -> bool:
+        """Whether any rule that translates may meet packets of a way: in the nat chains of its hooks. What is
+        for this host itself is only forwarded once its destination is translated."""
+        hooks = {stage.hook for stage in STAGES[way]}
+        elsewhere = PacketSet.where(self.space, Field.DESTINATION_TYPE, AddressType.UNICAST)
+        passes = way is Way.FORWARD and bool(packets & elsewhere)
+        rules = [
+            rule for rule, reached in self._reached if reached & hooks and (passes or not _is_source(rule))
+        ]
+        return bool(meeting(self.view, rules, packets))
+
+    @cached_property
+    def _reached(self) -> tuple[tuple[Rule, frozenset[Hook]], ...]:
+        """The rules that translate, with the hooks from which packets come to them."""
+        found: list[tuple[Rule, frozenset[Hook]]] = []
+        for table in self.view.ruleset.tables:
+            if self.view.family not in table.families:
+                continue
+            leading = entrances(table)
+            for chain in table.chains:
+                hooks = frozenset(base.hook for base in leading[chain.name])
+                found += [(rule, hooks) for rule in chain.rules if _nat_of(rule) is not None]
+        return tuple(found)
+
     def _as_it_goes(self, packets: PacketSet) -> PacketSet:
         """Packets as they go untranslated: those for the host itself leave it no more."""
         here = packets & PacketSet.where(self.space, Field.DESTINATION_TYPE, AddressType.LOCAL)
@@ -205,22 +232,42 @@ class Translations:
 
     def _answers(self) -> Iterator[Conflict]:
         for way, back in _BACK.items():
-            for one, packets in self.untracking(back):
-                service = bound(one.visit.rule.guard, Field.DESTINATION_PORT, self.view.family).size() <= _FEW
-                if service and not self.is_answer(one):
-                    continue  # a client may happen to have that port: a collision
-                if not self._may_be_answered(one, packets):
-                    continue
-                for effects, asked, visit in self.translated(way, self.asking([one], packets, way)):
-                    source = effects.source_nat is not None
-                    if source and (way is not Way.FORWARD or self.names_ports(one)):
-                        continue
-                    if source and self._routed_elsewhere(asked):
-                        continue
-                    hit = answers_on_wire(asked, effects) & packets & self._to_clients
-                    own = effects.source_nat is None or self._may_be_own(hit, effects.source_nat)
-                    if hit and own and not _on_purpose(visit, hit):
-                        yield Conflict(one, visit, hit, Part.ANSWERS, source)
+            taken = [
+                (one, packets)
+                for one, packets in self.untracking(back)
+                # a rule that names a service is in the way of an answer by chance alone: a collision
+                if (self.is_answer(one) or not self._names_service(one))
+                and self._may_be_answered(one, packets)
+            ]
+            for some in self._together(taken):
+                answers = self.union(packets for _, packets in some)
+                asking = self.asking([one for one, _ in some], answers, way)
+                for effects, asked, visit in self.translated(way, asking):
+                    yield from self._answered(way, some, effects, asked, visit)
+
+    def _answered(
+        self,
+        way: Way,
+        taken: list[tuple[Untracking, PacketSet]],
+        effects: Effects,
+        asked: PacketSet,
+        visit: Visit,
+    ) -> Iterator[Conflict]:
+        """The rules that untrack the answers to what a rule translates."""
+        source = effects.source_nat is not None
+        if source and (way is not Way.FORWARD or self._routed_elsewhere(asked)):
+            return
+        back = answers_on_wire(asked, effects) & self._to_clients
+        for one, packets in taken:
+            hit = back & packets
+            if not hit or (source and self.names_ports(one)) or _on_purpose(visit, hit):
+                continue
+            if effects.source_nat is None or self._may_be_own(hit, effects.source_nat):
+                yield Conflict(one, visit, hit, Part.ANSWERS, source)
+
+    def _names_service(self, one: Untracking) -> bool:
+        """Whether a rule names a few destination ports."""
+        return bound(one.visit.rule.guard, Field.DESTINATION_PORT, self.view.family).size() <= _FEW
 
     @cached_property
     def _to_clients(self) -> PacketSet:
@@ -371,6 +418,11 @@ _FIXED = IntervalSet.of(((53, 53), (123, 123), (500, 500)))
 
 def _nat_of(rule: Rule) -> Nat | None:
     return next((action for action in rule.actions if isinstance(action, Nat)), None)
+
+
+def _is_source(rule: Rule) -> bool:
+    nat = _nat_of(rule)
+    return nat is not None and nat.kind in SOURCE_KINDS
 
 
 def _by_loopback(one: Untracking, view: View) -> bool:

@@ -113,6 +113,13 @@ class View:
         return addresses(self)
 
     @cached_property
+    def beginnings(self) -> PacketSet:
+        """Packets that begin something at a port, of all addresses."""
+        from notrack.lint.exposure import beginnings
+
+        return beginnings(self)
+
+    @cached_property
     def translations(self) -> Translations:
         """What nat would do if nothing were untracked."""
         from notrack.lint.translations import Translations
