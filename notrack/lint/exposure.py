@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 
 from notrack.lint.bounds import bound, rules_of
 from notrack.lint.relevance import relevant
@@ -41,6 +42,8 @@ REGISTERED = IntervalSet(((1024, 65535),))
 STARTING = IntervalSet(((32768, 60999),))
 """`ip_local_port_range` as it is by default."""
 _BITS = TCP_FLAGS["fin"] | TCP_FLAGS["syn"] | TCP_FLAGS["rst"] | TCP_FLAGS["ack"]
+SYN = bits_set(_BITS, TCP_FLAGS["syn"])
+"""The flags of a TCP packet that opens a connection: SYN without ACK, RST and FIN."""
 _INNER = ("lo", "docker", "br-", "veth", "cali", "virbr", "vnet", "lxc", "cni", "flannel", "kube", "cilium",
           "nodelocal", "dummy", "tap", "tun", "wg")  # fmt: skip
 
@@ -67,7 +70,7 @@ def beginnings(view: View, closer: Sequence[Rule] = ()) -> PacketSet:
     }
     if view.model.tracks:
         whole[Field.STATE] = IntervalSet.single(State.NEW)
-    syn = {Field.PROTOCOL: IntervalSet.single(TCP), Field.FLAGS: bits_set(_BITS, TCP_FLAGS["syn"])}
+    syn = {Field.PROTOCOL: IntervalSet.single(TCP), Field.FLAGS: SYN}
     others = {Field.PROTOCOL: PORT_PROTOCOLS - IntervalSet.single(TCP)}
     bare = [space.masked(field, (1 << MARK_BITS) - 1, 0) for field in (Field.MARK, Field.CT_MARK)]
     begin = space.join(space.cube(whole | syn), space.cube(whole | others))
@@ -229,8 +232,7 @@ def outside(view: View) -> IntervalSet:
     Known addresses tell it, or a rule that translates what leaves by one. Where rules name several
     interfaces and nothing tells them apart, none that is named counts: better silent than wrong.
     """
-    inner = IntervalSet.of(span for name in _INNER for span in interface_prefix(name))
-    every = domain(Field.IN, view.family).whole - IntervalSet.single(NO_INTERFACE) - inner
+    every = domain(Field.IN, view.family).whole - IntervalSet.single(NO_INTERFACE) - inner()
     known = view.host.interfaces
     if known is not None:
         leading = [one.name for one in known if any(at.ip.is_global for at in one.addresses)]
@@ -242,6 +244,12 @@ def outside(view: View) -> IntervalSet:
     if outward:
         return every - (named - outward)
     return every if len(named.spans) <= 1 else every - named
+
+
+@cache
+def inner() -> IntervalSet:
+    """Interfaces that lead to containers, virtual machines or tunnels, by their usual names."""
+    return IntervalSet.of(span for name in _INNER for span in interface_prefix(name))
 
 
 def _named(view: View) -> tuple[IntervalSet, IntervalSet]:

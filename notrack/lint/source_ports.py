@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from notrack.lint.bounds import Inherited, bound
 from notrack.lint.exposure import (
+    SYN,
     TCP,
     UDP,
     accepts,
@@ -142,5 +143,21 @@ def _by_source_port(view: View) -> Iterator[tuple[Rule, IntervalSet]]:
                     continue
                 sources = sent.of(chain.name) & bound(rule.guard, Field.SOURCE_PORT, view.family)
                 targets = gone.of(chain.name) & bound(rule.guard, Field.DESTINATION_PORT, view.family)
-                if is_service(sources) and targets.size() > STRAY:
+                if is_service(sources) and targets.size() > STRAY and _may_be_wide(view, rule, targets):
                     yield rule, sources
+
+
+def _may_be_wide(view: View, rule: Rule, targets: IntervalSet) -> bool:
+    """Whether the rule itself leaves anything to find: beginnings of flows at ports of no answers."""
+    guard, family = rule.guard, view.family
+    states = bound(guard, Field.STATE, family)
+    if State.NEW not in states and State.UNTRACKED not in states:
+        return False
+    protocols = bound(guard, Field.PROTOCOL, family)
+    opens = not bound(guard, Field.FLAGS, family).isdisjoint(SYN)
+    return any(
+        protocol in protocols
+        and (protocol != TCP or opens)
+        and (targets - answer_ports(view, protocol)).size() > STRAY
+        for protocol in _ORDER
+    )

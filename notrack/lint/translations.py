@@ -14,9 +14,11 @@ from functools import cached_property
 from notrack.lint.bounds import bound, rules_of
 from notrack.lint.entrances import entrances
 from notrack.lint.exposure import (
+    REGISTERED,
     STARTING,
     UDP,
     changed,
+    inner,
     is_service,
     opening,
     ordinary,
@@ -37,7 +39,7 @@ from notrack.netfilter.ways import LOOPBACK_INTERFACE, STAGES, Way
 from notrack.packets.fields import NO_INTERFACE, AddressType, Field, domain
 from notrack.packets.intervals import IntervalSet
 from notrack.packets.packet_set import PacketSet
-from notrack.ruleset.core import Hook, Nat, NatKind, Notrack, Rule, Ruleset
+from notrack.ruleset.core import Among, Hook, Nat, NatKind, Notrack, Rule, Ruleset
 
 SOURCE_KINDS = (NatKind.SNAT, NatKind.MASQUERADE)
 _FEW = 256  # so many ports may be named for the sake of single services
@@ -299,6 +301,8 @@ class Translations:
                 if effects.source_nat is None:
                     continue
                 back = answers_on_wire(asked, effects)
+                if _for_containers(visit.rule):
+                    back = back & PacketSet.where(self.space, Field.DESTINATION_PORT, REGISTERED)
                 for one, meant in some:
                     hit = back & meant
                     if hit and self._may_be_own(hit, effects.source_nat):
@@ -418,6 +422,12 @@ _FIXED = IntervalSet.of(((53, 53), (123, 123), (500, 500)))
 
 def _nat_of(rule: Rule) -> Nat | None:
     return next((action for action in rule.actions if isinstance(action, Nat)), None)
+
+
+def _for_containers(rule: Rule) -> bool:
+    """Whether a rule translates what containers send, which have no port below 1024 by themselves."""
+    named = [one for one in rule.guard if isinstance(one, Among) and one.field in (Field.IN, Field.OUT)]
+    return any(one.values <= inner() for one in named)
 
 
 def _is_source(rule: Rule) -> bool:

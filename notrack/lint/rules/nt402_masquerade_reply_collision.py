@@ -241,6 +241,21 @@ RULE = Rule(
             """,
         ),
         Example(
+            "a name server beside containers, which ask from high ports",
+            """
+            *raw
+            :PREROUTING ACCEPT [0:0]
+            :OUTPUT ACCEPT [0:0]
+            -A PREROUTING -p udp --dport 53 -m addrtype --dst-type LOCAL -j CT --notrack
+            -A OUTPUT -p udp --sport 53 -j CT --notrack
+            COMMIT
+            *nat
+            :POSTROUTING ACCEPT [0:0]
+            -A POSTROUTING -s 172.17.0.0/16 ! -o docker0 -j MASQUERADE
+            COMMIT
+            """,
+        ),
+        Example(
             "the host forwards nothing",
             """
             *raw
