@@ -21,7 +21,7 @@ _INTERFACES = domain(Field.OUT, Family.IPV4).whole - IntervalSet.of(((NO_INTERFA
 _SOURCE = (Field.SOURCE, Field.SOURCE_PORT, Field.SOURCE_TYPE)
 _OF_ONE_PACKET = (
     Field.STATE, Field.CT_DIRECTION, Field.IN, Field.MAC, Field.PACKET_TYPE, Field.LENGTH, Field.TTL,
-    Field.TOS, Field.MARK, Field.CT_MARK,
+    Field.TOS, Field.MARK, Field.CT_MARK, Field.BRIDGE_IN,
 )  # fmt: skip
 _DESTINATION = (Field.DESTINATION, Field.DESTINATION_PORT, Field.DESTINATION_TYPE)
 

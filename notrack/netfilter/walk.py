@@ -149,7 +149,7 @@ def _put_together(journey: Course, stage: Stage) -> bool:
 
 def _seen(journey: Course, stage: Stage, original: Mapping[Field, int]) -> End:
     """The chains of a stage, and what they see; what they alone see otherwise is put back behind them."""
-    for name in (Field.IN, Field.OUT):
+    for name in (Field.IN, Field.OUT, Field.BRIDGE_OUT):
         journey.values[name] = original[name]
     seen = ways.seen_at(stage, journey.way)
     kept = dict(journey.values)

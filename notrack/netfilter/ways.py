@@ -203,6 +203,7 @@ def seen_at(stage: Stage, way: Way) -> dict[Field, int | Unsure]:
     fixed: dict[Field, int | Unsure] = {}
     if stage.hook in (Hook.INGRESS, Hook.PREROUTING, Hook.INPUT):
         fixed[Field.OUT] = NO_INTERFACE
+        fixed[Field.BRIDGE_OUT] = NO_INTERFACE
         if way is Way.LOOPBACK:
             fixed[Field.IN] = LOOPBACK_INTERFACE
     elif stage.hook in (Hook.POSTROUTING, Hook.EGRESS):
@@ -243,10 +244,13 @@ def takers(space: Space, host: Host, way: Way) -> int:
         cube |= {
             Field.MAC: IntervalSet.single(NO_MAC),
             Field.PACKET_TYPE: IntervalSet.single(PacketType.HOST),
+            Field.BRIDGE_IN: none,
         }
         zero = space.among(Field.SOURCE, 0)
         sources = space.join(space.among(Field.SOURCE_TYPE, own), zero)
     cube[Field.CT_DIRECTION] = DIRECTIONS
+    if way is not Way.FORWARD:  # what comes from the host passes a bridge behind all hooks
+        cube[Field.BRIDGE_OUT] = none
     if way in (Way.LOCAL_IN, Way.FORWARD) and space.family is Family.IPV6:
         cube[Field.DESTINATION] = Family.IPV6.whole - IntervalSet.single(1)  # `ip6_rcv` drops what is for ::1
     parts = [

@@ -25,6 +25,8 @@ class Field(enum.Enum):
     CT_DNAT = "ct dnat"
     IN = "in"
     OUT = "out"
+    BRIDGE_IN = "bridge port in"  # the port by which a frame came to a bridge, which then is the way in
+    BRIDGE_OUT = "bridge port out"  # of what a bridge passes on to another port
     DESTINATION_TYPE = "destination type"
     DESTINATION = "destination"
     PROTOCOL = "protocol"
@@ -107,6 +109,8 @@ _FIXED: dict[Field, int] = {
     Field.CT_DNAT: 1,
     Field.IN: (1 << 8 * _NAME_BYTES) - 1,
     Field.OUT: (1 << 8 * _NAME_BYTES) - 1,
+    Field.BRIDGE_IN: (1 << 8 * _NAME_BYTES) - 1,
+    Field.BRIDGE_OUT: (1 << 8 * _NAME_BYTES) - 1,
     Field.DESTINATION_TYPE: len(AddressType) - 1,
     Field.PROTOCOL: 255,
     Field.FRAGMENT: len(Fragment) - 1,
@@ -128,6 +132,8 @@ BITWISE = frozenset((Field.MARK, Field.CT_MARK))
 MIRROR = {
     Field.IN: Field.OUT,
     Field.OUT: Field.IN,
+    Field.BRIDGE_IN: Field.BRIDGE_OUT,
+    Field.BRIDGE_OUT: Field.BRIDGE_IN,
     Field.SOURCE: Field.DESTINATION,
     Field.DESTINATION: Field.SOURCE,
     Field.SOURCE_PORT: Field.DESTINATION_PORT,

@@ -62,6 +62,8 @@ class Packet:
     source_type: AddressType = AddressType.UNICAST
     destination_type: AddressType = AddressType.UNICAST
     packet_type: PacketType | None = None  # None: the frame that the destination asks for
+    bridge_in: str | None = None  # the ports of a bridge between which it goes
+    bridge_out: str | None = None
 
     @property
     def has_ports(self) -> bool:
@@ -81,6 +83,8 @@ class Packet:
             Field.CT_DNAT: 0,
             Field.IN: interface_value(self.in_interface or ""),
             Field.OUT: interface_value(self.out_interface or ""),
+            Field.BRIDGE_IN: interface_value(self.bridge_in or ""),
+            Field.BRIDGE_OUT: interface_value(self.bridge_out or ""),
             Field.DESTINATION_TYPE: self.destination_type,
             Field.DESTINATION: self.destination,
             Field.PROTOCOL: self.protocol,
@@ -107,6 +111,8 @@ class Packet:
         text += f" > {self._end(self.destination, self.destination_port)}"
         words = [f" in {self.in_interface}" * bool(self.in_interface), " to host" * bool(self.local)]
         words.append(f" out {self.out_interface}" * bool(self.out_interface))
+        words.append(f" physdev-in {self.bridge_in}" * bool(self.bridge_in))
+        words.append(f" physdev-out {self.bridge_out}" * bool(self.bridge_out))
         words.append(
             f" flags {','.join(self.flag_names) or 'none'}" if self.protocol == 6 and self.has_ports else ""
         )
@@ -152,6 +158,8 @@ class Packet:
         }
         if self.is_icmp:
             out["icmp_type"], out["icmp_code"] = icmp_name(self.icmp_type or 0, self.family), self.icmp_code
+        if self.bridge_in or self.bridge_out:
+            out["bridge_in"], out["bridge_out"] = self.bridge_in, self.bridge_out
         if self.fragment is not Fragment.WHOLE:
             out["fragment"] = self.fragment.name.lower()
         return out
@@ -188,6 +196,8 @@ def packet_of(values: dict[Field, int], family: Family) -> Packet:
         source_type=AddressType(values.get(Field.SOURCE_TYPE, AddressType.UNICAST)),
         destination_type=AddressType(values.get(Field.DESTINATION_TYPE, AddressType.UNICAST)),
         packet_type=PacketType(values.get(Field.PACKET_TYPE, PacketType.HOST)),
+        bridge_in=interface_name(values.get(Field.BRIDGE_IN, NO_INTERFACE)),
+        bridge_out=interface_name(values.get(Field.BRIDGE_OUT, NO_INTERFACE)),
     )
 
 

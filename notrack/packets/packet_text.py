@@ -246,6 +246,8 @@ def _mac(packet: Packet, word: _Word) -> Packet:
 _OPTIONS: dict[str, Callable[[Packet, _Word], Packet]] = {
     "in": lambda packet, word: replace(packet, in_interface=_interface(word)),
     "out": lambda packet, word: replace(packet, out_interface=_interface(word)),
+    "physdev-in": lambda packet, word: replace(packet, bridge_in=_interface(word)),
+    "physdev-out": lambda packet, word: replace(packet, bridge_out=_interface(word)),
     "to": _to,
     "flags": _flags,
     "fragment": _fragment,

@@ -56,6 +56,8 @@ _LIKED: dict[Field, list[IntervalSet]] = {
     Field.STATE: _values(State.NEW, State.UNTRACKED, State.ESTABLISHED, State.INVALID),
     Field.IN: [IntervalSet.single(NO_INTERFACE), *_INTERFACES],
     Field.OUT: [IntervalSet.single(NO_INTERFACE), *_INTERFACES],
+    Field.BRIDGE_IN: [IntervalSet.single(NO_INTERFACE), *_INTERFACES],
+    Field.BRIDGE_OUT: [IntervalSet.single(NO_INTERFACE), *_INTERFACES],
     Field.DESTINATION_TYPE: _values(AddressType.LOCAL, AddressType.UNICAST, AddressType.MULTICAST),
     Field.SOURCE_TYPE: _values(AddressType.UNICAST, AddressType.LOCAL),
     Field.PROTOCOL: _values(6, 17, 1, 58, 132, 47, 50),

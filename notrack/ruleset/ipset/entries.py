@@ -157,9 +157,10 @@ class Reading:
         return (single(Field.MAC, values.mac(word)),)
 
     def _interface(self, word: str, side: str, member: Member) -> core.Guard:
+        fields = (Field.IN, Field.OUT)
         if word.startswith("physdev:"):
-            return (core.Fact(f"of {self.found.name}: {word}, {side}"),)
-        field = Field.IN if side == "src" else Field.OUT
+            word, fields = word.removeprefix("physdev:"), (Field.BRIDGE_IN, Field.BRIDGE_OUT)
+        field = fields[0] if side == "src" else fields[1]
         if member.setting("wildcard") is not None:
             return (core.Among(field, interface_prefix(word)),)
         return (single(field, interface_value(word)),)

@@ -19,6 +19,7 @@ from notrack.ruleset.xtables.tree import Match, Option, Rule, Ruleset
 ALTERNATIVES_MAXIMUM: Final = 2000  # conjunctions of one match; a set that needs more is a fact
 _COUNTED: Final = ("--packets-", "--bytes-", "--return-nomatch")
 _TRANSPORT: Final = (Field.SOURCE_PORT, Field.DESTINATION_PORT)
+_INTERFACES: Final = (Field.IN, Field.OUT, Field.BRIDGE_IN, Field.BRIDGE_OUT)
 _BYTES: Final = IntervalSet(((0, 255),))
 
 
@@ -154,7 +155,7 @@ def _grouped(entries: list[Entry], reading: Reading) -> tuple[core.Guard, ...]:
 
 def _wild(rest: core.Guard) -> bool:
     named = [literal for literal in rest if isinstance(literal, core.Among)]
-    return any(one.field in (Field.IN, Field.OUT) and one.values.size() > 1 for one in named)
+    return any(one.field in _INTERFACES and one.values.size() > 1 for one in named)
 
 
 def _by_address(entries: list[Entry], reading: Reading) -> list[core.Guard]:

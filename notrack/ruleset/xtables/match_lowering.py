@@ -24,7 +24,7 @@ from notrack.ruleset.xtables.literals import (
     single,
     under_mask,
 )
-from notrack.ruleset.xtables.place_lowering import addrtype, frag, ipv6header, recent, rpfilter
+from notrack.ruleset.xtables.place_lowering import addrtype, frag, ipv6header, physdev, recent, rpfilter
 from notrack.ruleset.xtables.tree import Match, Option
 
 Handler = Callable[[Option, Family], core.Guard | None]
@@ -227,5 +227,6 @@ _WHOLE: Mapping[str, Callable[[Match, Family], core.Guard]] = {
     "frag": frag,
     "ipv6header": ipv6header,
     "rpfilter": rpfilter,
+    "physdev": physdev,
     "recent": recent,
 }

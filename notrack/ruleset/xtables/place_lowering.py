@@ -5,7 +5,15 @@ from __future__ import annotations
 from dataclasses import replace
 
 from notrack.packets.address import Family
-from notrack.packets.fields import AddressType, Field, Fragment, interface_value
+from notrack.packets.fields import (
+    NO_INTERFACE,
+    AddressType,
+    Field,
+    Fragment,
+    domain,
+    interface_prefix,
+    interface_value,
+)
 from notrack.packets.intervals import IntervalSet
 from notrack.ruleset import core
 from notrack.ruleset.xtables import values
@@ -23,6 +31,14 @@ _ENDS = {
     "--src-type": (Field.SOURCE, Field.SOURCE_TYPE),
     "--dst-type": (Field.DESTINATION, Field.DESTINATION_TYPE),
 }
+_PORTS = {
+    "--physdev-in": Field.BRIDGE_IN,
+    "--physdev-is-in": Field.BRIDGE_IN,
+    "--physdev-out": Field.BRIDGE_OUT,
+    "--physdev-is-out": Field.BRIDGE_OUT,
+    "--physdev-is-bridged": Field.BRIDGE_OUT,
+}
+_A_PORT = domain(Field.BRIDGE_IN, Family.IPV4).whole - IntervalSet.single(NO_INTERFACE)
 _LIMITS = ("--limit-iface-in", "--limit-iface-out")
 _GROUPS6 = IntervalSet(((0xFF << 120, (1 << 128) - 1),))
 _MAPPED6 = IntervalSet(((0xFFFF << 32, (0x10000 << 32) - 1),))
@@ -124,6 +140,28 @@ def ipv6header(match: Match, family: Family) -> core.Guard:
     if option.negated and not single_header:  # each header must be missing: no opposite of the other
         return (core.Fact(f"{text} (none of them)"),)
     return (core.Fact(text, option.negated),)
+
+
+def physdev(match: Match, family: Family) -> core.Guard:
+    """`-m physdev`: the ports of a bridge. What no bridge passes on has none, so it meets negations alone."""
+    guard: core.Guard = ()
+    for option in match.options:
+        guard += (_port(match, option),)
+    return guard
+
+
+def _port(match: Match, option: Option) -> core.Literal:
+    field = _PORTS.get(option.name)
+    if field is None:
+        return option_fact(match, option)
+    if not option.name.endswith(("-in", "-out")) or "-is-" in option.name:
+        return core.Among(field, _A_PORT, option.negated)
+    try:
+        name, open_ended = values.interface(option.values[0])
+    except (ValueError, IndexError):
+        return option_fact(match, option)
+    found = interface_prefix(name) & _A_PORT if open_ended else IntervalSet.single(interface_value(name))
+    return core.Among(field, found, option.negated)
 
 
 def rpfilter(match: Match, family: Family) -> core.Guard:

@@ -266,7 +266,6 @@ def test_rpfilter_lets_loopback_pass() -> None:
         "-m limit --limit 5/min",
         "-m set --match-set bad src",
         "-m owner --uid-owner 0",
-        "-m physdev --physdev-in eth1",
         "-m string --algo bm --string x",
         "-m time --timestart 10:00",
         "-m nobodyknows --what 5",
@@ -340,3 +339,34 @@ def test_frames() -> None:
 def test_a_protocol_comes_with_every_header() -> None:
     assert core.Among(Field.PROTOCOL, IntervalSet.single(6)) in guard("-p tcp --dport 80", V4)
     assert core.Among(Field.PROTOCOL, IntervalSet.single(58)) in guard("-p icmpv6 --icmpv6-type 1", V6)
+
+
+BRIDGED = "tcp 203.0.113.9:1000 > 10.8.0.5:80 in br0 out br0 physdev-in tap0 physdev-out tap1"
+FROM_A_PORT = "tcp 203.0.113.9:1000 > 192.0.2.80:80 in br0 to host physdev-in tap0"
+PLAIN = "tcp 203.0.113.9:1000 > 10.8.0.5:80 in eth0 out eth1"
+
+
+@pytest.mark.parametrize(
+    ("match", "bridged", "from_a_port", "plain"),
+    [
+        ("--physdev-in tap0", True, True, False),
+        ("--physdev-in tap+", True, True, False),
+        ("--physdev-in +", True, True, False),
+        ("--physdev-in tap1", False, False, False),
+        ("! --physdev-in tap1", True, True, True),
+        ("! --physdev-in tap0", False, False, True),
+        ("--physdev-out tap1", True, False, False),
+        ("! --physdev-out tap1", False, True, True),
+        ("--physdev-is-in", True, True, False),
+        ("! --physdev-is-in", False, False, True),
+        ("--physdev-is-out", True, False, False),
+        ("--physdev-is-bridged", True, False, False),
+        ("! --physdev-is-bridged", False, True, True),
+        ("--physdev-in tap0 --physdev-out tap1 --physdev-is-bridged", True, False, False),
+        ("--physdev-in tap0 ! --physdev-is-bridged", False, True, False),
+    ],
+)
+def test_ports_of_a_bridge(match: str, bridged: bool, from_a_port: bool, plain: bool) -> None:
+    """What comes from no bridge meets the negations alone (`physdev_mt`)."""
+    found = [holds_for(f"-m physdev {match}", words) for words in (BRIDGED, FROM_A_PORT, PLAIN)]
+    assert found == [bridged, from_a_port, plain]
