@@ -10,6 +10,7 @@ from notrack.cli.main import DIFFERENT, DONE, NOT_UNDERSTOOD, REFUSED, USAGE
 if TYPE_CHECKING:
     from notrack.cli.ruleside import Side
     from notrack.netfilter.host import Host
+    from notrack.packets.address import Family
     from notrack.report.difference import Compared
 
 _EPILOG = """examples:
@@ -55,10 +56,10 @@ def run(args: argparse.Namespace) -> int:
     before, after, refused = _sides(args)
     if before is None or after is None:
         return REFUSED if refused else NOT_UNDERSTOOD
-    host = _host(args, before, after)
-    if host is None:
+    hosts = _hosts(args, before, after)
+    if hosts is None:
         return NOT_UNDERSTOOD
-    compared = _compared(args, before, after, host)
+    compared = _compared(args, before, after, hosts)
     if compared is None:
         note("the two rulesets are of different families: there is nothing to compare")
         return USAGE
@@ -91,17 +92,16 @@ def _sides(args: argparse.Namespace) -> tuple[Side | None, Side | None, bool]:
     return before, after, False
 
 
-def _host(args: argparse.Namespace, before: Side, after: Side) -> Host | None:
+def _hosts(args: argparse.Namespace, before: Side, after: Side) -> dict[Family, Host] | None:
     """The facts of a file, else those of this host or of a site."""
-    from notrack.cli.hostfile import host
-    from notrack.netfilter.host import UNKNOWN_HOST
+    from notrack.cli.hostfile import hosts
 
-    if args.host is not None:
-        return host(args.host, args.color)
-    return next((one.host for one in (before, after) if one.host != UNKNOWN_HOST), UNKNOWN_HOST)
+    return hosts(args.host, args.color, before.hosts or after.hosts)
 
 
-def _compared(args: argparse.Namespace, before: Side, after: Side, host: Host) -> Compared | None:
+def _compared(
+    args: argparse.Namespace, before: Side, after: Side, hosts: dict[Family, Host]
+) -> Compared | None:
     from notrack.packets.address import Family
     from notrack.proof.difference import difference
     from notrack.report.difference import Compared, families
@@ -111,8 +111,8 @@ def _compared(args: argparse.Namespace, before: Side, after: Side, host: Host) -
         both, left_out = [Family(args.family)], []
     if not both:
         return None
-    found = tuple(difference(before.ruleset, after.ruleset, family, host) for family in both)
-    return Compared(before.ruleset, after.ruleset, host, found, tuple(left_out))
+    found = tuple(difference(before.ruleset, after.ruleset, family, hosts[family]) for family in both)
+    return Compared(before.ruleset, after.ruleset, hosts, found, tuple(left_out))
 
 
 def _print(compared: Compared, args: argparse.Namespace) -> None:

@@ -91,6 +91,7 @@ def _compare(rules: Side, text: str, host: Host, args: argparse.Namespace) -> No
     from notrack.cli.messages import note
     from notrack.cli.ruleside import compiled
     from notrack.cli.sitefile import planned_text
+    from notrack.packets.address import Family
     from notrack.proof.difference import difference
     from notrack.report.difference import Compared, as_text, families
     from notrack.text.source import Source
@@ -102,5 +103,5 @@ def _compare(rules: Side, text: str, host: Host, args: argparse.Namespace) -> No
     made = compiled(plan, "iptables")
     both, left_out = families(rules.families, tuple(type(rules.families[0])) if rules.families else ())
     found = tuple(difference(rules.ruleset, made, family, host) for family in both)
-    compared = Compared(rules.ruleset, made, host, found, tuple(left_out))
+    compared = Compared(rules.ruleset, made, dict.fromkeys(Family, host), found, tuple(left_out))
     sys.stderr.write("\nThe compiled draft beside the rules:\n" + as_text(compared, brief=True))

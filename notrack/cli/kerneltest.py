@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from notrack.cli.messages import note
@@ -11,6 +11,7 @@ from notrack.host.kernel import Device, KernelRefused, Load, Seen, Shot, shoot
 from notrack.host.system import System
 from notrack.layout.output import emit
 from notrack.netfilter.host import Host
+from notrack.packets.address import Family
 from notrack.packets.fields import Field
 from notrack.plan.planner import Plan
 from notrack.proof.expectation import Check, Verdict
@@ -23,7 +24,11 @@ _DONE = {"accept": "accepted", "drop": "dropped", "reject": "rejected"}
 
 
 def tested(
-    system: System, plan: Plan, host: Host, verdicts: Sequence[Verdict], forms: Sequence[str]
+    system: System,
+    plan: Plan,
+    hosts: Mapping[Family, Host],
+    verdicts: Sequence[Verdict],
+    forms: Sequence[str],
 ) -> list[Outcome]:
     """Every expectation with what the kernel did with its packets. Raises `KernelRefused`.
 
@@ -38,7 +43,7 @@ def tested(
             for name, check in verdict.checks
             if name == form and check.journey is not None
         ]
-        devices, shots = _devices(plan, host, checks), [_shot(one) for _, one in checks]
+        devices, shots = _devices(plan, hosts, checks), [_shot(one) for _, one in checks]
         try:
             found = shoot(system, devices, _load(plan, form), shots)
         except KernelRefused as refused:
@@ -55,12 +60,13 @@ def tested(
     return [Outcome(one, tuple(probes.get(number, ()))) for number, one in enumerate(verdicts)]
 
 
-def _devices(plan: Plan, host: Host, checks: Sequence[tuple[int, Check]]) -> list[Device]:
+def _devices(plan: Plan, hosts: Mapping[Family, Host], checks: Sequence[tuple[int, Check]]) -> list[Device]:
     """The devices of the site, and those that packets pass beside them."""
     known = dict(device_addresses(plan.site))
-    for interface in host.interfaces or ():
-        if interface.name != "lo" and interface.addresses:
-            known[interface.name] = tuple(str(address) for address in interface.addresses)
+    for host in dict.fromkeys(hosts.values()):
+        for interface in host.interfaces or ():
+            if interface.name != "lo" and interface.addresses:
+                known[interface.name] = tuple(str(address) for address in interface.addresses)
     for _, check in checks:
         for name in (check.packet.in_interface, check.packet.out_interface):
             if name is not None and name != "lo":

@@ -24,16 +24,22 @@ NOBODY = AddressSet()
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """Rules that were read, the families that they speak of, and what they say of the host.
+    """Rules that were read, the families that they speak of, and what they say of the host, if they do.
 
     `own`: addresses that surely are the host's, where not all of its own are known.
     """
 
     ruleset: Ruleset
     families: tuple[Family, ...]
-    host: Host = UNKNOWN_HOST
+    hosts: dict[Family, Host] = field(default_factory=dict)
     formats: frozenset[Format] = field(default_factory=frozenset)
     own: AddressSet = NOBODY
+
+    @property
+    def host(self) -> Host:
+        """The facts, where both families know the same."""
+        known = list(dict.fromkeys(self.hosts.values()))
+        return known[0] if len(known) == 1 else UNKNOWN_HOST
 
 
 def side(
@@ -64,6 +70,7 @@ def side(
 
 def _site(source: Source, color: str, backend: str) -> Side | None:
     from notrack.cli.sitefile import planned_text
+    from notrack.proof.sitehost import site_hosts
 
     found = planned_text(source, color)
     if found is None:
@@ -72,7 +79,7 @@ def _site(source: Source, color: str, backend: str) -> Side | None:
     own = NOBODY
     for interface in found.site.interfaces:
         own |= interface.addresses
-    return Side(ruleset, tuple(Family), site_host(found), frozenset((Format.SITE,)), own)
+    return Side(ruleset, tuple(Family), site_hosts(found.site), frozenset((Format.SITE,)), own)
 
 
 def compiled(plan: Plan, backend: str) -> Ruleset:
@@ -82,12 +89,6 @@ def compiled(plan: Plan, backend: str) -> Ruleset:
     targets = ("nft",) if backend == "nft" else ("iptables", "ip6tables")
     texts = [Source(f"compiled {FILES[name]}", emit(plan, name).text) for name in targets]
     return read_all(texts).ruleset
-
-
-def site_host(plan: Plan) -> Host:
-    from notrack.proof.sitehost import site_host as known
-
-    return known(plan.site)
 
 
 def files(names: list[str]) -> list[str] | None:
@@ -140,4 +141,4 @@ def live(color: str) -> Side | None:
     reading = read_all(found.sources())
     tell([one for one in reading.diagnostics if one.severity is not Severity.INFO], color)
     formats = frozenset(document.format for document in reading.documents if document.format is not None)
-    return Side(reading.ruleset, tuple(Family), facts(system), formats)
+    return Side(reading.ruleset, tuple(Family), dict.fromkeys(Family, facts(system)), formats)

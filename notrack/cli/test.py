@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING
 from notrack.cli.main import DONE, FINDINGS, NOT_UNDERSTOOD, REFUSED
 
 if TYPE_CHECKING:
-    from notrack.netfilter.host import Host
-    from notrack.plan.planner import Plan
     from notrack.report.expectation import Outcome
 
 _EPILOG = """examples:
@@ -38,17 +36,19 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    from notrack.cli.hostfile import hosts
     from notrack.cli.ruleside import compiled
     from notrack.cli.sitefile import planned
     from notrack.proof.expectation import judged
+    from notrack.proof.sitehost import site_hosts
     from notrack.report.expectation import Outcome
 
     plan = planned(args.spec, args.color)
-    host = _host(args, plan) if plan is not None else None
-    if plan is None or host is None:
+    known = hosts(args.host, args.color, site_hosts(plan.site)) if plan is not None else None
+    if plan is None or known is None:
         return NOT_UNDERSTOOD
     rulesets = {form: compiled(plan, form) for form in _FORMS}
-    verdicts = judged(plan.site, rulesets, host)
+    verdicts = judged(plan.site, rulesets, known)
     found = [Outcome(one) for one in verdicts]
     kernel = None
     if args.kernel and verdicts:
@@ -58,20 +58,13 @@ def run(args: argparse.Namespace) -> int:
         from notrack.host.system import LiveSystem
 
         try:
-            found, kernel = tested(LiveSystem(), plan, host, verdicts, _FORMS), kernel_name()
+            found, kernel = tested(LiveSystem(), plan, known, verdicts, _FORMS), kernel_name()
         except KernelRefused as refused:
             _print(found, None, args)
             note(f"not tried on the kernel: {refused}")
             return REFUSED
     _print(found, kernel, args)
     return DONE if all(one.holds for one in found) else FINDINGS
-
-
-def _host(args: argparse.Namespace, plan: Plan) -> Host | None:
-    from notrack.cli.hostfile import host
-    from notrack.cli.ruleside import site_host
-
-    return site_host(plan) if args.host is None else host(args.host, args.color)
 
 
 def _print(tested: list[Outcome], kernel: str | None, args: argparse.Namespace) -> None:

@@ -10,7 +10,6 @@ from notrack.cli.main import DONE, NOT_UNDERSTOOD, REFUSED, USAGE
 
 if TYPE_CHECKING:
     from notrack.cli.ruleside import Side
-    from notrack.netfilter.host import Host
     from notrack.netfilter.journey import Journey
 
 _EPILOG = """examples:
@@ -66,6 +65,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    from notrack.cli.hostfile import hosts
     from notrack.cli.messages import note, tell
     from notrack.netfilter.journey import journey
     from notrack.netfilter.walk import Undetermined
@@ -84,9 +84,10 @@ def run(args: argparse.Namespace) -> int:
         tell(rejected.diagnostics, args.color)
         return USAGE
     side = _side(args)
-    host = _host(args, side) if side is not None else None
-    if side is None or host is None:
+    known = hosts(args.host, args.color, side.hosts) if side is not None else None
+    if side is None or known is None:
         return REFUSED if args.live and side is None else NOT_UNDERSTOOD
+    host = known[packet.family]
     own = side.own.family(packet.family)
     if packet.in_interface is not None and packet.local is None and packet.destination in own:
         packet = replace(packet, local=True)
@@ -112,13 +113,6 @@ def _side(args: argparse.Namespace) -> Side | None:
         return ruleside.live(args.color)
     family = Family(args.family) if args.family else None
     return ruleside.side(args.rules, args.color, family=family, backend=args.backend)
-
-
-def _host(args: argparse.Namespace, side: Side) -> Host | None:
-    """The facts of a file, else what the rules tell; None after a faulty file was told."""
-    from notrack.cli.hostfile import host
-
-    return side.host if args.host is None else host(args.host, args.color)
 
 
 def _print(found: Journey, args: argparse.Namespace) -> None:

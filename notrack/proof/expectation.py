@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from notrack.netfilter.host import Host
 from notrack.netfilter.journey import Journey, journey
 from notrack.netfilter.walk import Trace, Undetermined
+from notrack.packets.address import Family
 from notrack.packets.fields import State
 from notrack.packets.packet import Packet
 from notrack.proof.expectation_cases import Case, cases
@@ -48,7 +49,7 @@ class Verdict:
         return all(check.holds for _, check in self.checks)
 
 
-def judged(site: Site, rulesets: dict[str, Ruleset], host: Host) -> list[Verdict]:
+def judged(site: Site, rulesets: dict[str, Ruleset], hosts: Mapping[Family, Host]) -> list[Verdict]:
     """Every expectation of a site under each form of its rules.
 
     No rate and no cap is reached; nothing else holds that the packet alone does not decide.
@@ -58,7 +59,7 @@ def judged(site: Site, rulesets: dict[str, Ruleset], host: Host) -> list[Verdict
         Verdict(
             one,
             tuple(
-                (name, check(case, ruleset, host, held[name]))
+                (name, check(case, ruleset, hosts[case.packet.family], held[name]))
                 for case in cases(site, one)
                 for name, ruleset in rulesets.items()
             ),

@@ -9,14 +9,17 @@ from notrack.packets.address import Family, prefixes
 from notrack.site.model import Interface, Site
 
 
-def site_host(site: Site) -> Host:
-    """The facts that a site's interfaces tell; addresses only where each of them says its own.
-
-    A device that is a pattern (`wg*`) stands for devices nobody knows, so its addresses are not known either.
+def site_hosts(site: Site) -> dict[Family, Host]:
+    """The facts that a site's interfaces tell, for each family: addresses only where each of them says its
+    own of that family. A device that is a pattern (`wg*`) stands for devices nobody knows.
     """
-    known = [interface for interface in site.interfaces if interface.addresses]
-    whole = bool(site.interfaces) and len(known) == len(site.interfaces) and not _patterns(site)
-    interfaces = tuple(one for interface in known for one in _devices(interface)) if whole else None
+    return {family: _host(site, family) for family in Family}
+
+
+def _host(site: Site, family: Family) -> Host:
+    whole = bool(site.interfaces) and not _patterns(site)
+    known = whole and all(interface.addresses.family(family) for interface in site.interfaces)
+    interfaces = tuple(one for interface in site.interfaces for one in _devices(interface)) if known else None
     return Host(interfaces=interfaces, ephemeral=site.ephemeral)
 
 

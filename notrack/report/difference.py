@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from notrack.netfilter.host import Host
@@ -49,11 +49,11 @@ _STATES = (None, State.ESTABLISHED, State.RELATED, State.INVALID)
 
 @dataclass(frozen=True, slots=True)
 class Compared:
-    """What was compared: two rulesets on a host, and the difference of each family."""
+    """What was compared: two rulesets on a host, of which each family knows, and the difference of each."""
 
     before: Ruleset
     after: Ruleset
-    host: Host
+    hosts: Mapping[Family, Host]
     found: tuple[Difference, ...]
     left_out: tuple[str, ...] = ()  # what was not compared, in words
 
@@ -160,7 +160,9 @@ def _evidence(line: Line, compared: Compared) -> Iterator[str]:
         ("after", compared.after, group.change.after),
     ):
         named = spelled(ruleset, found.packet.family)  # the facts of the witness have those names
-        trace = _traced(named, found.packet, group.change, fate, compared.host, dict(found.facts))
+        trace = _traced(
+            named, found.packet, group.change, fate, compared.hosts[found.packet.family], dict(found.facts)
+        )
         step = deciding(trace) if trace is not None else None
         if step is not None:
             yield f"    {name + ':':<8}{_VERDICTS[fate.verdict]}, by {reason(step)}"
@@ -211,8 +213,10 @@ def _rests_on(compared: Compared) -> Iterator[str]:
         shown = "; ".join(f"`{name}`" for name in facts[:6])
         more = f" and {len(facts) - 6} more" if len(facts) > 6 else ""
         yield f"Taken to be the same on both sides where the words are the same: {shown}{more}"
-    if compared.host.interfaces is None:
-        yield "The host's addresses are not known (--host): any address may be its own"
+    open_ = [one.family.label for one in compared.found if compared.hosts[one.family].interfaces is None]
+    if open_:
+        which = f"{open_[0]} addresses" if len(open_) < len(compared.found) else "addresses"
+        yield f"The host's {which} are not known (--host): any address may be its own"
 
 
 def as_json(compared: Compared) -> dict[str, object]:

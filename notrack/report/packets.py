@@ -36,6 +36,13 @@ _USUAL = {
     Way.LOCAL_OUT: IntervalSet.single(AddressType.UNICAST),
     Way.LOOPBACK: IntervalSet.single(AddressType.LOCAL),
 }
+_TOLD = frozenset(
+    (
+        Field.PROTOCOL, Field.ICMP_TYPE, Field.ICMP_CODE, Field.SOURCE, Field.DESTINATION, Field.SOURCE_PORT,
+        Field.DESTINATION_PORT, Field.SOURCE_TYPE, Field.DESTINATION_TYPE, Field.IN, Field.OUT,
+        Field.FRAGMENT, Field.MAC, Field.PACKET_TYPE, Field.LENGTH, Field.TTL, Field.TOS, Field.FLAGS,
+    )
+)  # fmt: skip
 _FRAMES = {PacketType.BROADCAST: "broadcast", PacketType.MULTICAST: "multicast", PacketType.HOST: "unicast"}
 
 
@@ -193,6 +200,10 @@ def _rest(box: Box) -> list[str]:
     flags = box.get(Field.FLAGS)
     if flags is not None:
         words.append(_flags(flags))
+    for field, bound in box.fields:
+        if field not in _TOLD:
+            said = interface_words if field.value.startswith("bridge") else port_words
+            words.append(f"{field.value} {_choice(bound, said)}")
     return [*words, "with certain marks"] if box.marked else words
 
 

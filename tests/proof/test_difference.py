@@ -41,6 +41,7 @@ HOST = Host(
     ),
     forwards_ipv4=True,
 )
+HOSTS = dict.fromkeys(Family, HOST)
 GATEWAY = """\
 *nat
 -A PREROUTING -i eth0 -p tcp --dport 80 -j DNAT --to-destination 10.8.0.5:8080
@@ -79,7 +80,7 @@ def words(before: str, after: str, host: Host = UNKNOWN_HOST) -> list[str]:
     """The changes as people read them."""
     one, other = ruleset(before), ruleset(after)
     found = difference(one, other, Family.IPV4, host)
-    text = as_text(Compared(one, other, host, (found,)), brief=True)
+    text = as_text(Compared(one, other, dict.fromkeys(Family, host), (found,)), brief=True)
     return [line for line in text.splitlines() if ", was " in line]
 
 
@@ -272,7 +273,7 @@ def test_a_thousand_boxes_are_a_handful_of_lines() -> None:
     mixed = [f"-A INPUT -p tcp -s 10.0.{n % 250}.0/24 --dport {1000 + 2 * n} -j ACCEPT" for n in range(1000)]
     one, other = ruleset(STATEFUL), ruleset(more(STATEFUL, *mixed))
     found = difference(one, other, Family.IPV4, HOST)
-    text = as_text(Compared(one, other, HOST, (found,)), brief=True)
+    text = as_text(Compared(one, other, HOSTS, (found,)), brief=True)
     assert "more: accepted, was dropped (--all shows them)" in text
     assert len(text.splitlines()) < 30
 
@@ -289,7 +290,7 @@ def test_every_group_has_its_witness_and_its_count() -> None:
 
 def test_json_says_the_same() -> None:
     one, other = ruleset(STATEFUL), ruleset(STATEFUL.replace("--dport 22", "--dport 2222"))
-    found = Compared(one, other, HOST, (difference(one, other, Family.IPV4, HOST),))
+    found = Compared(one, other, HOSTS, (difference(one, other, Family.IPV4, HOST),))
     made = as_json(found)
     assert made["schema_version"] == 1 and made["equal"] is False
     changes = made["changes"]

@@ -199,7 +199,7 @@ def test_every_line_has_a_packet_that_changes_as_it_says(seed: int, family: Fami
         packet = replace(shown.packet, state=None)
         ends = [ended(one, packet, change, dict(shown.facts)) for one in (before, after)]
         assert ends == [change.before.verdict, change.after.verdict], (seed, str(packet))
-    compared = Compared(before, after, HOST, (found,))
+    compared = Compared(before, after, dict.fromkeys(Family, HOST), (found,))
     assert (
         as_text(compared, every=True).count(", was ") >= len(as_text(compared, brief=True).splitlines()) - 40
     )

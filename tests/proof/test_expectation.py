@@ -10,7 +10,7 @@ from notrack.packets.intervals import IntervalSet
 from notrack.plan.planner import plan
 from notrack.proof.expectation import Verdict, judged, within_limits
 from notrack.proof.expectation_cases import cases, some
-from notrack.proof.sitehost import site_host
+from notrack.proof.sitehost import site_hosts
 from notrack.report.expectation import Outcome, as_json, as_text
 from notrack.ruleset.formats import read_all
 from notrack.site import load_text
@@ -38,7 +38,7 @@ def verdicts(*lines: str, site: str = SITE) -> list[Verdict]:
     made, _ = load_text(site + "".join(f"expect {line}\n" for line in lines), "edge.spec")
     found = plan(made)
     rulesets = {form: compiled(found, form) for form in ("iptables", "nft")}
-    return judged(made, rulesets, site_host(made))
+    return judged(made, rulesets, site_hosts(made))
 
 
 @pytest.mark.parametrize(
