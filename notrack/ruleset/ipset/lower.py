@@ -15,6 +15,8 @@ from notrack.ruleset.ipset.entries import PORTED, PORTED_BITMAP, Entry, Reading,
 from notrack.ruleset.ipset.tree import Set
 from notrack.ruleset.xtables.literals import HEADED, LATER, NEVER, option_fact
 from notrack.ruleset.xtables.tree import Match, Option, Rule, Ruleset
+from notrack.text.diagnostic import Diagnostic, Severity
+from notrack.text.source import Span
 
 ALTERNATIVES_MAXIMUM: Final = 2000  # conjunctions of one match; a set that needs more is a fact
 _COUNTED: Final = ("--packets-", "--bytes-", "--return-nomatch")
@@ -42,6 +44,27 @@ def changed_by(rulesets: Iterable[Ruleset], sets: Mapping[str, Set]) -> Sets:
             for option in _changes(rule):
                 named[option.name].add(option.values[0])
     return Sets(sets, frozenset(named["--add-set"]), frozenset(named["--del-set"]))
+
+
+def missing(rulesets: Iterable[Ruleset], family: Family, sets: Mapping[str, Set]) -> Iterable[Diagnostic]:
+    """A word about each set that rules ask and that is not among those given, if any are given at all."""
+    said: set[str] = set()
+    for ruleset in rulesets if sets else ():
+        for table, rule in ruleset.rules():
+            if {table.family, rule.family} <= {None, family}:
+                for name, span in _asked(rule):
+                    if name not in sets and name not in said:
+                        said.add(name)
+                        message = f"no set {name} is among those given"
+                        help = "the kernel refuses a rule of such a set; this match is taken to hold or not"
+                        yield Diagnostic(Severity.WARNING, message, span, help)
+
+
+def _asked(rule: Rule) -> Iterable[tuple[str, Span | None]]:
+    for match in rule.matches if any(match.name == "set" for match in rule.matches) else ():
+        option = match.option("--match-set")
+        if option is not None and option.values:
+            yield option.values[0], rule.span_of(match)
 
 
 def _changes(rule: Rule) -> Iterable[Option]:

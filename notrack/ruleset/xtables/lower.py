@@ -51,8 +51,15 @@ def lower(
         declared = {chain.name for text in texts for table in text.tables for chain in table.chains}
         tables = [_TableLowering(table, guards, declared) for table in loader.tables.values()]
         made = core.Ruleset(tuple(table.table() for table in tables))
-    fragments = (one for table in loader.tables.values() for one in _unreached(table))
-    return made, (*loader.diagnostics, *(one for table in tables for one in table.diagnostics), *fragments)
+    told = [*loader.diagnostics, *(one for table in tables for one in table.diagnostics)]
+    told += (one for table in loader.tables.values() for one in _unreached(table))
+    return made, (*told, *(_missing(texts, family, sets) if sets else ()))
+
+
+def _missing(texts: Sequence[Ruleset], family: Family, sets: Mapping[str, Set]) -> tuple[Diagnostic, ...]:
+    from notrack.ruleset.ipset.lower import missing
+
+    return tuple(missing(texts, family, sets))
 
 
 def _changed_by(texts: Sequence[Ruleset], sets: Mapping[str, Set]) -> Sets:

@@ -62,9 +62,16 @@ def matches(sets: str, match: str, words: str, truth: bool | None = None, mac: i
 
 def test_without_contents_a_match_is_a_fact() -> None:
     assert guard("", "--match-set bad src") == (core.Fact("-m set --match-set bad src"),)
-    assert guard("create other hash:ip\n", "--match-set bad src") == (
-        core.Fact("-m set --match-set bad src"),
-    )
+
+
+def test_a_set_that_is_not_among_those_given_is_told_once() -> None:
+    rules = ("-m set --match-set bad src -j DROP", "-m set --match-set bad dst -j DROP")
+    found = reading("create other hash:ip\n", *rules)
+    (problem,) = found.diagnostics
+    assert problem.message == "no set bad is among those given"
+    assert problem.span is not None and problem.span.text == "-m set --match-set bad src"
+    assert reading("", *rules).diagnostics == ()
+    assert facts(found.ruleset.tables[0].chains[0].rules[0].guard) == ["-m set --match-set bad src"]
 
 
 @pytest.mark.parametrize(
