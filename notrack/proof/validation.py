@@ -39,7 +39,7 @@ from notrack.text.diagnostic import Diagnostic
 if TYPE_CHECKING:
     from notrack.netfilter.model import Model
 
-BUDGET = Budget(seconds=60.0)
+BUDGET = Budget(seconds=900.0)  # of the clock: on a busy machine a second of work may take a minute
 _WITH_ENTRY = IntervalSet(((State.NEW, State.RELATED),))
 
 

@@ -73,6 +73,8 @@ def _seen(witness: Witness) -> str:
 def explained(proof: Proof, *, agreed: bool) -> str:
     """What was proven for each target and family, and what it takes for granted, for a person."""
     lines: list[str] = []
+    if not proof.shown:
+        return "There is nothing to prove: this target holds no rules.\n"
     for shown in proof.shown:
         lines += _proven(shown)
     if agreed:
