@@ -1,4 +1,4 @@
-"""The rules that are in force on a host: both backends of iptables, nft, and the sets that they ask."""
+"""The rules that are in force on a host: both backends of iptables, nft, and which sets they ask."""
 
 from __future__ import annotations
 
@@ -14,8 +14,6 @@ _VARIANTS = ("legacy", "nft")
 _TABLE = re.compile(r"^table (\S+) (\S+) \{$")
 _SECTION = re.compile(r"^\*(\w+)$", re.MULTILINE)
 _RULE = re.compile(r"^(?:-A |:\S+ (?!ACCEPT))", re.MULTILINE)
-_ASKED = re.compile(r"--match-set (\S+)")
-_CREATED = re.compile(r"^create (\S+)", re.MULTILINE)
 _NO_SUCH = 127
 
 
@@ -59,7 +57,7 @@ def live_rules(system: System) -> LiveRules:
         native = without(listed.out, managed)
         if native.strip():
             texts.append(("nft list ruleset", native))
-    _sets(system, texts, problems)
+    problems += _sets(system, texts)
     return LiveRules(tuple(texts), tuple(problems))
 
 
@@ -94,19 +92,19 @@ def without(listing: str, managed: set[tuple[str, str]]) -> str:
     return "".join(kept)
 
 
-def _sets(system: System, texts: list[tuple[str, str]], problems: list[str]) -> None:
-    """What is in the sets of ipset that rules ask for, before the rules; or why that is not known."""
-    asked = {name for _, text in texts for name in _ASKED.findall(text)}
+def _sets(system: System, texts: list[tuple[str, str]]) -> list[str]:
+    """Puts the contents of the sets that rules ask beside the rules; words about what is not to be had."""
+    asked = {name for _, text in texts for name in re.findall(r"--match-set (\S+)", text)}
     if not asked:
-        return
+        return []
     ran = system.run(("ipset", "save"))
     if ran.status:
         names = ", ".join(sorted(asked))
-        problems.append(f"ipset save: {_said(ran)}: a match on {names} may hold or not")
-        return
-    texts.insert(0, ("ipset save", ran.out))
-    known = set(_CREATED.findall(ran.out))
-    problems += [f"there is no set {name}, which rules ask" for name in sorted(asked - known)]
+        said = "no such program" if ran.status == _NO_SUCH else _said(ran)
+        return [f"ipset save: {said}: what is in {names} is not known, such a match may hold or not"]
+    texts.append(("ipset save", ran.out))
+    missing = asked - set(re.findall(r"^create (\S+)", ran.out, re.MULTILINE))
+    return [f"set {name} is not known to ipset" for name in sorted(missing)]
 
 
 def _said(ran: Ran) -> str:
