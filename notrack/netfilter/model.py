@@ -251,7 +251,12 @@ class Model:
             return late.compose(function, late.constant(Outcome(End.ON, ONE_HOP)))
         if not any(late.outcome(leaf).effects.rerouted for leaf in function.changing):
             return function
-        return late.ended(function, lambda old: replace(old, effects=self.behind_routing(old.effects, way)))
+
+        def gone(old: Outcome) -> Outcome:
+            on = old.end is End.ON
+            return replace(old, effects=self.behind_routing(old.effects, way)) if on else old
+
+        return late.ended(function, gone)
 
     def behind_routing(self, effects: Effects, way: Way) -> Effects:
         """The effects with those of routing."""

@@ -163,6 +163,17 @@ def test_a_new_destination_gets_its_way_out(to: str, verdict: str) -> None:
     assert bool(udp & passage.accepted()) == (verdict == "accept")
 
 
+def test_what_ends_in_output_is_not_routed_anew() -> None:
+    before = (table.chains[0] for table in moved("10.0.0.5/32").tables)
+    rules = ruleset(*before, chain(Hook.OUTPUT, 0, rule(DROP)))
+    trace = walk(rules, parse_packet(DNS), HOST)
+    assert (trace.verdict, trace.hook) == ("drop", Hook.OUTPUT)
+    passage = Model(rules, Family.IPV4, HOST).passage(Way.LOCAL_OUT)
+    leaves = questions.leaves(passage.space, passage.function.diagram)
+    found = [passage.algebra.outcome(leaf) for leaf in leaves]
+    assert [one.effects for one in found if one.effects.rerouted] == [trace.effects]
+
+
 def test_routes_tell_where_a_packet_goes_that_does_not_say_it() -> None:
     nat = Nat(NatKind.DNAT, spans("10.1.0.5/32"), None, "dnat to 10.1.0.5")
     rules = ruleset(
