@@ -8,7 +8,7 @@ from notrack.lint.conntrack_helpers import Reliance, control, reliances, without
 from notrack.lint.finding import Fault
 from notrack.lint.flows import Leg
 from notrack.lint.rule import Example, Rule
-from notrack.lint.shapes import names_ports, shape
+from notrack.lint.shapes import shape
 from notrack.lint.subject import Subject
 from notrack.lint.view import View
 from notrack.netfilter.ways import Way
@@ -17,6 +17,7 @@ from notrack.packets.packet_set import PacketSet
 from notrack.ruleset.core import Hook
 from notrack.text.diagnostic import Related, Severity
 
+_PORTS = 65536
 _HOOKS = {Way.LOCAL_IN: Hook.INPUT, Way.FORWARD: Hook.FORWARD}
 _SERVING = (Way.LOCAL_IN, Way.FORWARD)
 _ASKING = (*_SERVING, Way.LOCAL_OUT)
@@ -44,11 +45,16 @@ def _untracked(view: View, reliance: Reliance) -> tuple[Leg, PacketSet] | None:
             continue
         for way in _ASKING if reliance.sure else _SERVING:
             packets = leg.on(way) & asked
-            if not packets or (reliance.packets is None and not names_ports(shape(leg.written))):
+            if not packets or (reliance.packets is None and not _names_service(leg)):
                 continue
             if reliance.sure or _waits_for_data(view, way, packets):
                 return leg, packets
     return None
+
+
+def _names_service(leg: Leg) -> bool:
+    """Whether a rule names the ports that it is about at the other end, and not those of answers alone."""
+    return shape(leg.written).destination_port.size() < _PORTS
 
 
 def _waits_for_data(view: View, way: Way, packets: PacketSet) -> bool:
@@ -225,6 +231,30 @@ RULE = Rule(
             -A INPUT -m state --state RELATED,ESTABLISHED -j ACCEPT
             -A INPUT -p tcp -m multiport --dports 21,50000:50100 -j ACCEPT
             COMMIT
+            """,
+        ),
+        Example(
+            "answers of other services, to a host that may ask from any port",
+            """
+            table ip t {
+              ct helper ftp-std {
+                type "ftp" protocol tcp;
+              }
+              chain pre {
+                type filter hook prerouting priority raw; policy accept;
+                tcp dport 21 accept
+                ip saddr 192.0.2.10 tcp dport 1024-65535 notrack
+              }
+              chain out {
+                type filter hook output priority raw; policy accept;
+                tcp sport 21 accept
+                ip daddr 192.0.2.10 tcp sport 1024-65535 notrack
+              }
+              chain helpers {
+                type filter hook prerouting priority filter; policy accept;
+                tcp dport 21 ct helper set "ftp-std"
+              }
+            }
             """,
         ),
         Example(
