@@ -102,6 +102,8 @@ def _arriving(flows: Flows, leg: Leg) -> Half | None:
     rest = flows.unpaired(here, Way.LOCAL_IN, paired)
     passing = flows.unpaired(through, Way.FORWARD, passed) if _forwards(flows) else through - through
     pairs_itself, whole = _pairs_itself(leg), flows.view.is_whole
+    if not whole and leg.written.is_full:
+        return None  # untracked by default: which exceptions are meant, and for what, is not told
     passes = ordinary(passed) if passed else passed
     rest, passing = _usual(leg, rest), _usual(leg, passing)
     if passes and not (pairs_itself and whole):
