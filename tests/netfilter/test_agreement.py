@@ -24,6 +24,7 @@ from notrack.packets.fields import (
     Fragment,
     PacketType,
     State,
+    interface_name,
     interface_prefix,
     interface_value,
 )
@@ -292,6 +293,8 @@ def one(passage: Passage, model: Model, trace: Trace, made: Packet, facts: dict[
     late = trace.effects.track is Track.TEMPLATE or TRACKED_ANEW in dict(trace.assumed)
     flow = made.state if late else trace.state
     out = None if trace.way is Way.LOCAL_IN else made.out_interface
+    if trace.way is Way.FORWARD and out is None:  # the host's routes told it
+        out = interface_name(trace.values[Field.OUT])
     seen = replace(made, state=flow, out_interface=out)
     outcome = passage.outcome(seen, facts)
     if trace.ended_by_routing:

@@ -12,7 +12,7 @@ from notrack.netfilter.model import Model
 from notrack.netfilter.tracking import first_state
 from notrack.netfilter.walk import Undetermined, resettled, settle_kinds, walk
 from notrack.netfilter.ways import Way
-from notrack.packets.fields import Fragment, State
+from notrack.packets.fields import Field, Fragment, State, interface_name
 from notrack.packets.packet import Packet
 from notrack.packets.witness import leaf
 from tests.kernel.differential.expected import FAMILY, HOST, as_packet, lowered, ways
@@ -93,6 +93,8 @@ def _difference(model: Model, made: Packet, way: Way, host: Host) -> str | None:
     passage = model.passage(trace.way)
     late = trace.effects.track is Track.TEMPLATE or TRACKED_ANEW in dict(trace.assumed)
     seen = replace(made, state=made.state if late else trace.state)
+    if trace.way is Way.FORWARD and seen.out_interface is None:  # the host's routes told it
+        seen = replace(seen, out_interface=interface_name(trace.values[Field.OUT]))
     facts = dict(trace.assumed)
     if trace.ended_by_routing:
         inside = leaf(space, passage.domain, seen, facts) == 1
