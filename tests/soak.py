@@ -144,7 +144,7 @@ FUZZERS = {
     "iptables reader, 100,000 inputs": ["tests/property/test_xtables_reader.py"],
     "nft readers, 100,000 texts and 100,000 JSON documents": ["tests/property/test_nft_readers.py"],
     "shell reader, 100,000 inputs": ["tests/property/test_shell_fuzz.py"],
-    "readers of sets and direct rules, 100,000 inputs": ["tests/property/test_set_fuzz.py"],
+    "readers of sets and direct rules, 50,000 inputs each": ["tests/property/test_set_fuzz.py"],
     "compiled sites, 250 random ones probed, 850 loaded": [
         "tests/kernel/test_site_random.py", "tests/kernel/test_random_outputs_load.py",
     ],
