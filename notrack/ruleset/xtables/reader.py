@@ -42,7 +42,8 @@ BUILTIN = {
 }
 
 _BUILTIN = {frozenset(chains): name for name, chains in reversed(BUILTIN.items())}
-_CHAIN = re.compile(r":(\S+)[ \t]+(\S+)(?:[ \t]+\[(\d{1,20}):(\d{1,20})\])?$", re.ASCII)
+_CHAIN = re.compile(r":[ \t]*(\S+)[ \t]+(\S+)(?:[ \t]+\[(\d{1,20}):(\d{1,20})\])?$", re.ASCII)
+_BLANKS = (" ", "\t")
 _COUNTERS = re.compile(r"\[(\d{1,20}):(\d{1,20})\][ \t]*", re.ASCII)
 _TOOL = re.compile(
     r"(?:#\s*)?(?:warning\b|ip6?tables[\w-]*:|ip6?tables[\w-]* v?\d|.*iptables-legacy tables)", re.I
@@ -119,6 +120,8 @@ class _Reader:
                 self._begin_part(offset)
             if line or offset < len(self.source.text):
                 self._line(line.lstrip(" \t"), start)
+                if raw[:1] in _BLANKS or raw[-1:] in _BLANKS:
+                    self._blanks(raw, Span(self.source, offset, offset + len(raw)))
                 if raw.endswith("\r"):
                     self._carriage_return(Span(self.source, offset + len(raw) - 1, offset + len(raw)))
             offset += len(raw) + 1
@@ -311,6 +314,14 @@ class _Reader:
         if message not in self.said:
             self.said.add(message)
             self._say(Severity.WARNING, message, span, help)
+
+    def _blanks(self, raw: str, span: Span) -> None:
+        """Blanks around a line: the loader steps over those before a rule, and behind all but COMMIT."""
+        line = raw.strip(" \t\r")
+        before = raw[:1] in _BLANKS and line[:1] != "-"
+        if before or (line == "COMMIT" and raw[-1:] in _BLANKS):
+            what = "before" if before else "behind"
+            self._once(f"blanks stand {what} this line", span, "iptables-restore refuses it")
 
     def _carriage_return(self, span: Span) -> None:
         self._once(

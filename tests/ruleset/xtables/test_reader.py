@@ -336,3 +336,32 @@ def test_reading_many_lines_is_fast() -> None:
     ruleset, diagnostics = read(source, Family.IPV4)
     assert time.process_time() - before < 3
     assert (len(ruleset.tables[0].rules), diagnostics) == (10_000, ())
+
+
+@pytest.mark.parametrize(
+    ("line", "refused"),
+    [
+        (" -A INPUT -j ACCEPT", False),
+        ("\t-A INPUT -j ACCEPT", False),
+        ("-A INPUT -j ACCEPT  ", False),
+        (":mine - [0:0] ", False),
+        (": mine - [0:0]", False),
+        (" :mine - [0:0]", True),
+        (" # a comment", True),
+        ("  ", True),
+        (" [0:0] -A INPUT -j ACCEPT", True),
+    ],
+)
+def test_blanks_around_a_line(line: str, refused: bool) -> None:
+    """What iptables-restore 1.8.9 says, either backend: it steps over blanks before a rule alone."""
+    tree, problems = read(Source("rules", f"*filter\n{line}\nCOMMIT\n"))
+    assert [problem.message for problem in problems] == ["blanks stand before this line"] * refused
+    assert len(tree.tables) == 1 and tree.tables[0].committed
+
+
+@pytest.mark.parametrize("text", [" *filter\nCOMMIT\n", "*filter\n COMMIT\n", "*filter\nCOMMIT \n"])
+def test_blanks_around_a_table(text: str) -> None:
+    tree, problems = read(Source("rules", text))
+    (problem,) = problems
+    assert problem.message.startswith("blanks stand") and problem.severity is Severity.WARNING
+    assert tree.tables[0].committed
