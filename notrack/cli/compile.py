@@ -59,7 +59,7 @@ def _compiled(args: argparse.Namespace) -> int:
 
     targets = _TARGETS if args.output else (args.to or "iptables",)
     outputs = [emit(found, target, coexist=args.coexist) for target in targets]
-    if not _proven(found, outputs, args):
+    if not _proven(found, outputs, args) or not _as_expected(found, args):
         return FINDINGS
     try:
         if args.map:
@@ -92,6 +92,25 @@ def _proven(plan: Plan, outputs: list[Output], args: argparse.Namespace) -> bool
 
         sys.stderr.write(explained(proof, agreed=bool(args.output)))
     return True
+
+
+def _as_expected(plan: Plan, args: argparse.Namespace) -> bool:
+    """Whether the site's expectations hold for its rules; those that do not are told on standard error, with
+    the whole way of a packet. One whose packet goes nobody knows where is left to `notrack test`.
+    """
+    if not plan.site.expectations or args.to in ("sysctl", "modprobe"):
+        return True
+    from notrack.cli.ruleside import compiled
+    from notrack.proof.expectation import judged
+    from notrack.proof.sitehost import site_hosts
+    from notrack.report.expectation import Outcome, as_text
+
+    form = "nft" if args.to == "nft" else "iptables"
+    rulesets = {form: compiled(plan, form, coexist=args.coexist)}
+    failed = [one for one in judged(plan.site, rulesets, site_hosts(plan.site)) if one.fails]
+    if failed:
+        sys.stderr.write(as_text([Outcome(one) for one in failed], (form,), None))
+    return not failed
 
 
 def _write_all(directory: Path, outputs: list[Output]) -> None:

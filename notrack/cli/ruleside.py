@@ -82,12 +82,12 @@ def _site(source: Source, color: str, backend: str) -> Side | None:
     return Side(ruleset, tuple(Family), site_hosts(found.site), frozenset((Format.SITE,)), own)
 
 
-def compiled(plan: Plan, backend: str) -> Ruleset:
+def compiled(plan: Plan, backend: str, *, coexist: bool = False) -> Ruleset:
     """What a plan compiles to, read back from its text."""
     from notrack.layout.output import FILES, emit
 
     targets = ("nft",) if backend == "nft" else ("iptables", "ip6tables")
-    texts = [Source(f"compiled {FILES[name]}", emit(plan, name).text) for name in targets]
+    texts = [Source(f"compiled {FILES[name]}", emit(plan, name, coexist=coexist).text) for name in targets]
     return read_all(texts).ruleset
 
 

@@ -48,6 +48,11 @@ class Verdict:
     def holds(self) -> bool:
         return all(check.holds for _, check in self.checks)
 
+    @property
+    def fails(self) -> bool:
+        """Whether some packet's way is known, and is not as expected."""
+        return any(check.journey is not None and not check.holds for _, check in self.checks)
+
 
 def judged(site: Site, rulesets: dict[str, Ruleset], hosts: Mapping[Family, Host]) -> list[Verdict]:
     """Every expectation of a site under each form of its rules.

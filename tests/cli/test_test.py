@@ -86,6 +86,18 @@ def test_a_faulty_site(spec: Path) -> None:
     assert done.returncode == 3 and "servise" in done.stderr and not done.stdout
 
 
+def test_rules_that_do_not_do_what_is_expected_are_not_printed(spec: Path) -> None:
+    spec.write_text(SITE + "expect accept udp from 203.0.113.9 to host port 53 on wan\n")
+    for words in ((), ("--to", "nft"), ("-o", "out")):
+        done = notrack("compile", *words, "site.spec")
+        assert done.returncode == 1 and not done.stdout
+        assert "FAILED  site.spec:7" in done.stderr and "DROPPED in input" in done.stderr
+    assert not Path("out").exists()
+    assert notrack("compile", "--to", "sysctl", "site.spec").returncode == 0
+    spec.write_text(SITE)
+    assert notrack("compile", "site.spec").returncode == 0
+
+
 def test_trace_of_a_site_rests_on_the_sites_own_facts(spec: Path) -> None:
     done = notrack("trace", "site.spec", "--reply", "tcp 203.0.113.9:4000 > 192.0.2.80:80 in eth0")
     assert done.returncode == 0, done.stderr
