@@ -39,6 +39,7 @@ EPHEMERAL = IntervalSet(((32768, 65535),))
 """Where own connections start from by default (32768-60999), and everything above it."""
 REGISTERED = IntervalSet(((1024, 65535),))
 """Every port that needs no privilege: resolvers choose theirs among all of these."""
+_NOBODY = IntervalSet(((0, 0xFFFFFF),))  # 0.0.0.0/8, and the like of IPv6
 STARTING = IntervalSet(((32768, 60999),))
 """`ip_local_port_range` as it is by default."""
 _BITS = TCP_FLAGS["fin"] | TCP_FLAGS["syn"] | TCP_FLAGS["rst"] | TCP_FLAGS["ack"]
@@ -52,8 +53,9 @@ def opening(view: View, closer: Sequence[Rule] = ()) -> PacketSet:
     """Packets that begin something at a port: a bare SYN, or any packet of another protocol with ports.
 
     A listening TCP socket takes only a SYN without ACK, RST and FIN. Where tracking is on they are NEW. They
-    bear no mark yet. What goes to a group is left out. In large rulesets the packets have addresses of a
-    sample, those that `closer` rules name among them.
+    bear no mark yet and are of no translated flow. What goes to a group is left out, and what comes from
+    nobody. In large rulesets the packets have addresses of a sample, those that `closer` rules name among
+    them.
     """
     if view.sample is None:
         return view.beginnings
@@ -66,6 +68,10 @@ def beginnings(view: View, closer: Sequence[Rule] = ()) -> PacketSet:
     whole = {
         Field.FRAGMENT: IntervalSet.single(Fragment.WHOLE),
         Field.DESTINATION_TYPE: IntervalSet(((AddressType.UNICAST, AddressType.LOCAL),)),
+        Field.CT_SNAT: IntervalSet.single(0),
+        Field.CT_DNAT: IntervalSet.single(0),
+        Field.CT_DIRECTION: IntervalSet.single(0),
+        Field.SOURCE: view.family.whole - _NOBODY,
         **sampled(view, closer),
     }
     if view.model.tracks:

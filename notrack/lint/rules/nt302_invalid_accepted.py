@@ -52,6 +52,8 @@ def _strays(view: View, rules: list[CoreRule]) -> PacketSet:
     cube = {
         Field.STATE: IntervalSet.single(State.INVALID),
         Field.PROTOCOL: IntervalSet.single(TCP),
+        Field.CT_SNAT: IntervalSet.single(0),
+        Field.CT_DNAT: IntervalSet.single(0),
         Field.FLAGS: IntervalSet.single(flags),
         Field.FRAGMENT: IntervalSet.single(Fragment.WHOLE),
         Field.DESTINATION_TYPE: IntervalSet(((AddressType.UNICAST, AddressType.LOCAL),)),
