@@ -8,7 +8,7 @@ one place (a named table, a set that packets fill) has one number.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Hashable
+from collections.abc import Hashable
 from dataclasses import dataclass
 
 from notrack.packets.address import Family
@@ -137,8 +137,7 @@ def expected_by(helper: str) -> str:
 class Numbers:
     """Names for counters: one for each key, numbered among those that count alike at one hook."""
 
-    def __init__(self, describe: Callable[[str, int], str] = lambda text, n: f"{text} (no. {n})") -> None:
-        self._describe = describe
+    def __init__(self) -> None:
         self._named: dict[Hashable, str] = {}
         self._alike: dict[str, int] = {}
 
@@ -147,5 +146,5 @@ class Numbers:
         if whole not in self._named:
             label = f"{text} at {hook}"
             self._alike[label] = self._alike.get(label, 0) + 1
-            self._named[whole] = self._describe(label, self._alike[label])
+            self._named[whole] = f"{label} (no. {self._alike[label]})"
         return self._named[whole]

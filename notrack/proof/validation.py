@@ -70,7 +70,6 @@ class Shown:
     tracked: str
     facts: tuple[str, ...] = ()
     own: IntervalSet = field(default_factory=IntervalSet)
-    properties: tuple[str, ...] = ()
     composed: bool = False
 
 
