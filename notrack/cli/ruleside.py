@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -95,9 +96,13 @@ def files(names: list[str]) -> list[str] | None:
     """The files that names mean: several with commas, the rules in a folder. None after a fault was told."""
     found: list[str] = []
     for name in names:
-        parts = [name] if name == "-" or Path(name).exists() else [part for part in name.split(",") if part]
+        parts = [name] if name == "-" or os.path.exists(name) else [part for part in name.split(",") if part]
         for part in parts:
-            inside = _inside(Path(part)) if part != "-" and Path(part).is_dir() else [part]
+            try:
+                inside = _inside(Path(part)) if part != "-" and os.path.isdir(part) else [part]
+            except OSError as error:
+                note(f"cannot read {error.filename or part}: {error.strerror}")
+                return None
             if not inside:
                 note(f"there are no rules in {part}")
                 return None
