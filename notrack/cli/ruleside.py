@@ -97,6 +97,9 @@ def files(names: list[str]) -> list[str] | None:
     found: list[str] = []
     for name in names:
         parts = [name] if name == "-" or os.path.exists(name) else [part for part in name.split(",") if part]
+        if not parts:
+            note("a side is a file, several with commas between them, or a folder: this one names none")
+            return None
         for part in parts:
             try:
                 inside = _inside(Path(part)) if part != "-" and os.path.isdir(part) else [part]
