@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any
 
 import z3
@@ -151,10 +152,14 @@ class Run:
         return alive
 
 
-def outcome(encoding: Encoding, ruleset: Ruleset, place: Place) -> tuple[Any, Any, Any]:
-    """How a packet leaves a place: its end (0 or 1: it goes on), its state, what was done to it."""
+Row = tuple[Place, ...]
+"""Places of one hook that are looked at together, because nothing lies between them."""
+
+
+def outcome(encoding: Encoding, ruleset: Ruleset, row: Row) -> tuple[Any, Any, Any]:
+    """How a packet leaves some places: its end (0 or 1: it goes on), its state, what was done to it."""
     state, end, done = encoding.fields[Field.STATE], z3.IntVal(0), z3.IntVal(0)
-    for item in mounted(ruleset, place, encoding.family):
+    for item in (item for place in row for item in mounted(ruleset, place, encoding.family)):
         assert item.chain.base is not None
         run = Run(encoding, item.table, state, z3.IntVal(0), done)
         going = z3.And(end != 2, end != 3, end != 4)
@@ -166,8 +171,8 @@ def outcome(encoding: Encoding, ruleset: Ruleset, place: Place) -> tuple[Any, An
 
 
 def seen_at(encoding: Encoding, place: Place) -> Iterator[Any]:
-    """What the kernel's way says of every packet at a place: which interfaces it has, and that before
-    tracking nothing sent by the host has a state, and only what is for the host itself leaves by lo."""
+    """What the kernel's way says of every packet at a place: which interfaces it has; that the host sends
+    from own addresses (or none yet), what is for itself by lo alone, and before tracking without a state."""
     into, out = encoding.fields[Field.IN], encoding.fields[Field.OUT]
     hook = place.stage.hook
     if hook in (Hook.PREROUTING, Hook.INPUT):
@@ -177,17 +182,18 @@ def seen_at(encoding: Encoding, place: Place) -> Iterator[Any]:
     elif hook is Hook.OUTPUT:
         yield z3.And(into == 0, out != 0)
     if hook is Hook.OUTPUT and place.stage.early:
-        local = encoding.fields[Field.DESTINATION_TYPE] == AddressType.LOCAL
-        yield (out == LOOPBACK_INTERFACE) == local
+        own = encoding.fields[Field.SOURCE_TYPE] == AddressType.LOCAL
+        yield z3.Or(own, encoding.fields[Field.SOURCE] == 0)
+        yield (out == LOOPBACK_INTERFACE) == (encoding.fields[Field.DESTINATION_TYPE] == AddressType.LOCAL)
         yield encoding.fields[Field.STATE] == State.INVALID
 
 
-def same_at(encoding: Encoding, one: Ruleset, other: Ruleset, place: Place) -> bool:
-    """Whether two rulesets do the same with every packet at a place."""
-    pairs = zip(outcome(encoding, one, place), outcome(encoding, other, place), strict=True)
+def same_at(encoding: Encoding, one: Ruleset, other: Ruleset, row: Row) -> bool:
+    """Whether two rulesets do the same with every packet at some places."""
+    pairs = zip(outcome(encoding, one, row), outcome(encoding, other, row), strict=True)
     solver = z3.Solver()
     solver.set("timeout", 60_000)
-    solver.add(encoding.valid, *seen_at(encoding, place), z3.Or([a != b for a, b in pairs]))
+    solver.add(encoding.valid, *seen_at(encoding, row[0]), z3.Or([a != b for a, b in pairs]))
     answer = solver.check()
     assert answer != z3.unknown
     return bool(answer == z3.unsat)
@@ -196,10 +202,21 @@ def same_at(encoding: Encoding, one: Ruleset, other: Ruleset, place: Place) -> b
 def unlike_places(encoding: Encoding, one: Ruleset, other: Ruleset) -> list[Place]:
     """The places where two rulesets may do different things."""
     found = []
-    for place in places():
-        if _rules(one, place, encoding.family) != _rules(other, place, encoding.family):
-            found += [] if same_at(encoding, one, other, place) else [place]
+    for row in _rows(one, other, encoding.family):
+        asked = [[_rules(side, place, encoding.family) for place in row] for side in (one, other)]
+        if asked[0] != asked[1] and not same_at(encoding, one, other, row):
+            found.append(row[0])
     return found
+
+
+def _rows(one: Ruleset, other: Ruleset, family: Family) -> Iterator[Row]:
+    """The places of each stage: together where no translation lies between them, else one by one."""
+    for _, stage in groupby(places(), key=lambda place: place.stage):
+        row = tuple(stage)
+        if any(place.nat and mounted(side, place, family) for place in row for side in (one, other)):
+            yield from ((place,) for place in row)
+        else:
+            yield row
 
 
 def _rules(ruleset: Ruleset, place: Place, family: Family) -> list[object]:
