@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Iterator
 from typing import TypeGuard
 
 from notrack.packets.address import Family
 from notrack.ruleset.collection import uncollected
 from notrack.ruleset.xtables.backend import told
-from notrack.ruleset.xtables.catalogue import VERDICTS, target_named
+from notrack.ruleset.xtables.chains import unknown_chains
 from notrack.ruleset.xtables.checks import Checks
 from notrack.ruleset.xtables.cursor import Problem
 from notrack.ruleset.xtables.family import guessed, parts
@@ -126,7 +125,8 @@ class _Reader:
                     self._carriage_return(Span(self.source, offset + len(raw) - 1, offset + len(raw)))
             offset += len(raw) + 1
         self._closed()
-        self._check_targets()
+        tables = [section for section in self.sections if isinstance(section, Table)]
+        self.diagnostics += unknown_chains(tables, BUILTIN, self.family, self.checks)
 
     def _closed(self) -> None:
         if self.open is not None and self.open.header is not None:
@@ -272,9 +272,7 @@ class _Reader:
             return
         if section.policed and "FORWARD" not in section.policed:
             section.name = "nat" if "POSTROUTING" in section.policed else section.name
-        self._once(
-            "this line stands in no table", first, f"it is read as part of the table {section.name}"
-        )
+        self._once("this line stands in no table", first, f"it is read as part of the table {section.name}")
 
     # Everything else.
 
@@ -331,50 +329,6 @@ class _Reader:
     def ruleset(self) -> Ruleset:
         return Ruleset(self.family, tuple(self.sections), self.source, told(self.source.text))
 
-    # What only the whole text tells.
-
-    def _check_targets(self) -> None:
-        tables = [section for section in self.sections if isinstance(section, Table)]
-        kinds: dict[tuple[str, Family | None], list[Table]] = {}
-        for table in tables:
-            kinds.setdefault((table.name, table.family), []).append(table)
-        chains = {kind: _chains(kind[0], same) for kind, same in kinds.items()}
-        for table in tables:
-            there = chains[table.name, table.family]
-            known: set[str] = set(VERDICTS) | there
-            for line in table.lines:
-                if isinstance(line, Rule) and line.table in (None, table.name):
-                    self._check_rule(line, table.family, there, known)
-
-    def _check_rule(self, rule: Rule, family: Family | None, chains: set[str], known: set[str]) -> None:
-        if rule.chain not in chains:
-            near = self.checks.suggestion(rule.chain, chains)
-            chains.add(rule.chain)
-            message = f"no chain {rule.chain!r} in this table"
-            self._say(Severity.WARNING, message, rule.span, near)
-        target = rule.target
-        if target is None or target.name in known:
-            return
-        if target.goto or target_named(target.name, rule.family or family or self.family) is None:
-            message = f"no chain and no known target {target.name!r}"
-            self._say(
-                Severity.WARNING, message, rule.span_of(target), self.checks.suggestion(target.name, known)
-            )
-        elif not target.goto:
-            known.add(target.name)
-
 
 def _sets_policy(line: Line) -> TypeGuard[Command]:
     return isinstance(line, Command) and line.name == "-P" and bool(line.arguments)
-
-
-def _chains(name: str, tables: list[Table]) -> set[str]:
-    return set(BUILTIN.get(name, ())).union(*(_declared(table) for table in tables if table.name == name))
-
-
-def _declared(table: Table) -> Iterator[str]:
-    for line in table.lines:
-        if isinstance(line, Chain):
-            yield line.name
-        elif isinstance(line, Command) and line.name in ("-N", "-E"):
-            yield from line.arguments[-1:]
