@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import glob
 import sys
 from pathlib import Path
 
@@ -36,6 +35,8 @@ def including(names: list[str]) -> Include:
     folders = list(dict.fromkeys(Path(name).parent for name in names if name != "-")) or [Path()]
 
     def include(pattern: str) -> tuple[Source, ...] | None:
+        import glob
+
         for folder in folders:
             matched = sorted(glob.glob(str(folder / pattern)))
             if matched:

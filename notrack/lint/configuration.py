@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
@@ -52,6 +51,8 @@ DEFAULT = Configuration()
 
 def configured(source: Source) -> Configuration | None:
     """What a file says; None of a `pyproject.toml` that says nothing. Raises `Rejected` with every fault."""
+    import tomllib
+
     try:
         data: Any = tomllib.loads(source.text)
     except tomllib.TOMLDecodeError as error:

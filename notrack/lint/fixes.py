@@ -7,7 +7,6 @@ left out, and the finding stays for people.
 
 from __future__ import annotations
 
-import difflib
 import time
 from bisect import bisect_left, insort
 from collections import Counter
@@ -62,6 +61,8 @@ def fixed(
 
 def unified(fixed: Fixed) -> str:
     """The change as a unified diff; empty where there is none."""
+    import difflib
+
     name = fixed.source.name
     lines: list[str] = []
     before, after = (_lines(text) for text in (fixed.source.text, fixed.text))

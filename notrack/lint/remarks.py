@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
 
-from notrack.lint.mending import Written
+if TYPE_CHECKING:
+    from notrack.lint.mending import Written
 
 _COUNTED = re.compile(r"\[(?!0:0\])\d+:\d+\]\s*$")
 _COUNTER = re.compile(r"\bcounter\b")

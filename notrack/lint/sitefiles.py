@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from notrack.lint.finding import Fault
 from notrack.lint.subject import Subject
 from notrack.packets.address import AddressSet
 from notrack.ruleset.recognition import Format
-from notrack.site.model import Site
 from notrack.text.diagnostic import Related
 from notrack.text.source import Span
+
+if TYPE_CHECKING:
+    from notrack.site.model import Site
 
 
 def placed(subject: Subject, span: Span) -> Span | None:

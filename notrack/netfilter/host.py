@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ipaddress
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -91,6 +90,8 @@ def _broadcast(at: Configured) -> tuple[int, int] | None:
 
 def host_json(host: Host) -> str:
     """The facts as JSON text; unknown ones are null."""
+    import json
+
     interfaces = host.interfaces
     listed = [{"name": i.name, "addresses": [str(at) for at in i.addresses]} for i in interfaces or ()]
     ports = None if host.ephemeral is None else [list(span) for span in host.ephemeral]
@@ -110,6 +111,8 @@ def host_json(host: Host) -> str:
 
 def read_host(text: str, name: str = "host.json") -> Host:
     """The facts of a JSON text. Raises `Rejected` for what is no JSON, an unknown key or a wrong value."""
+    import json
+
     source = Source(name, text)
     try:
         facts = json.loads(text)

@@ -8,19 +8,19 @@ from typing import TYPE_CHECKING
 
 from notrack.packets.address import Family
 from notrack.ruleset import core
-from notrack.ruleset.ipset.tree import Collection, Set
-from notrack.ruleset.ipset.tree import in_force as ipsets_in_force
-from notrack.ruleset.nft import tree as nft
 from notrack.ruleset.recognition import Format, families, recognised
 from notrack.ruleset.xtables import tree as xtables
 from notrack.ruleset.xtables.backend import Backend
 from notrack.text.diagnostic import Diagnostic, Severity
 from notrack.text.source import Source
 
+_NFT = (Format.NFT, Format.NFT_JSON)
 Include = Callable[[str], tuple[Source, ...] | None]
 """The sources that an `include` of nft names, in order; None where there is no such file."""
 
 if TYPE_CHECKING:
+    from notrack.ruleset.ipset.tree import Collection, Set
+    from notrack.ruleset.nft import tree as nft
     from notrack.ruleset.shell.actions import Script
 
     Tree = xtables.Ruleset | nft.Ruleset | Script | Collection
@@ -161,23 +161,10 @@ def in_force(documents: Sequence[Document]) -> tuple[core.Ruleset, tuple[Diagnos
     What the two kinds of iptables hold stands beside each other in the kernel. A listing of nft repeats what
     iptables-nft made: where its saved form is there too, those tables are read from that alone.
     """
-    lines = (line for found in documents if isinstance(found.tree, Collection) for line in found.tree.lines)
-    sets = ipsets_in_force(lines)
+    sets = _ipsets(documents)
     parts = [_lowered(trees, family, sets) for family in Family for trees in _beside(documents, family)]
-    commands = [
-        command
-        for found in documents
-        if isinstance(found.tree, nft.Ruleset)
-        for command in found.tree.commands
-    ]
-    if commands:
-        from notrack.ruleset.nft.lower import lowered
-        from notrack.ruleset.nft.repeated import without_repeated
-
-        saved = frozenset(_saved_tables(documents))
-        kept, repeated = without_repeated(tuple(commands), saved)
-        ruleset, diagnostics = lowered(nft.Ruleset(kept))
-        parts.append((ruleset, (*repeated, *diagnostics)))
+    if any(found.format in _NFT for found in documents):
+        parts += _nft_lowered(documents)
     for found in documents:
         if found.format is Format.SHELL and found.tree is not None:
             from notrack.ruleset.shell.rulesets import lowered as shell_lowered
@@ -185,6 +172,34 @@ def in_force(documents: Sequence[Document]) -> tuple[core.Ruleset, tuple[Diagnos
             parts.append(shell_lowered(found.tree, sets))  # type: ignore[arg-type]
     tables = tuple(table for ruleset, _ in parts for table in ruleset.tables)
     return core.Ruleset(tables), tuple(dict.fromkeys(one for _, told in parts for one in told))
+
+
+def _ipsets(documents: Sequence[Document]) -> Mapping[str, Set]:
+    if not any(found.format is Format.IPSET for found in documents):
+        return {}
+    from notrack.ruleset.ipset.tree import Collection, in_force
+
+    return in_force(
+        line for found in documents if isinstance(found.tree, Collection) for line in found.tree.lines
+    )
+
+
+def _nft_lowered(documents: Sequence[Document]) -> list[tuple[core.Ruleset, tuple[Diagnostic, ...]]]:
+    from notrack.ruleset.nft import tree as nft
+    from notrack.ruleset.nft.lower import lowered
+    from notrack.ruleset.nft.repeated import without_repeated
+
+    commands = [
+        command
+        for found in documents
+        if isinstance(found.tree, nft.Ruleset)
+        for command in found.tree.commands
+    ]
+    if not commands:
+        return []
+    kept, repeated = without_repeated(tuple(commands), frozenset(_saved_tables(documents)))
+    ruleset, diagnostics = lowered(nft.Ruleset(kept))
+    return [(ruleset, (*repeated, *diagnostics))]
 
 
 def _lowered(

@@ -6,10 +6,9 @@ import enum
 import re
 from dataclasses import dataclass
 from functools import cache, lru_cache
+from typing import TYPE_CHECKING
 
 from notrack.packets.address import Family
-from notrack.ruleset.shell.parser import parse
-from notrack.ruleset.shell.tree import Simple
 from notrack.ruleset.xtables import tree as x
 from notrack.ruleset.xtables.catalogue import Kind
 from notrack.ruleset.xtables.checks import Checks
@@ -17,6 +16,9 @@ from notrack.ruleset.xtables.rule_reader import LineReader
 from notrack.ruleset.xtables.scope import Scope
 from notrack.ruleset.xtables.words import Words, places, split
 from notrack.text.source import Source, Span
+
+if TYPE_CHECKING:
+    from notrack.ruleset.shell.tree import Simple
 
 _IPTABLES = re.compile(r"(?:ip6?|ip46)tables?(?:-(?:legacy|nft))?", re.ASCII)
 _PROTOCOL = ("-p", "--protocol")
@@ -106,6 +108,9 @@ def _shell_words(text: str) -> tuple[Argument, ...] | None:
 
 def simple_command(text: str) -> Simple | None:
     """The one simple command that a text holds."""
+    from notrack.ruleset.shell.parser import parse
+    from notrack.ruleset.shell.tree import Simple
+
     sequence, faults = parse(Source("", text))
     if faults or len(sequence.items) != 1 or sequence.items[0].rest:
         return None

@@ -5,16 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import lru_cache
 
-from notrack.lint.mending.arguments import Flavour
-from notrack.lint.mending.nft_body import NftBody
-from notrack.lint.mending.shell_places import ShellPlace, enclosing
-from notrack.lint.mending.written import NftRule, RestoreRule, ShellCommand, Written
-from notrack.lint.mending.xtables_body import XtablesBody
-from notrack.packets.address import Family
+from notrack.lint.mending.written import Written
 from notrack.ruleset.core import Origin, Rule
 from notrack.ruleset.formats import Document
-from notrack.ruleset.nft import tree as nft
-from notrack.ruleset.shell.actions import NftText, RestoreText, Script, XtablesCommand
+from notrack.ruleset.recognition import Format
 from notrack.ruleset.shell.derived import spoken
 from notrack.ruleset.xtables import tree as xtables
 from notrack.text.source import Span
@@ -72,90 +66,21 @@ def _index(same: _Same) -> dict[_Place, Written]:
 
 
 def _all(document: Document) -> Iterator[tuple[Span, Written]]:
-    match document.tree:
-        case xtables.Ruleset() as tree:
-            families = document.families
-            yield from _restore(document, tree, families[0] if len(families) == 1 else None)
-        case nft.Ruleset() as root:
-            yield from _nft(document, root, root.commands, None)
-        case Script() as script:
-            yield from _script(document, script)
+    """Each with its place. What reads a kind of text is imported only when there is such a text."""
+    if isinstance(document.tree, xtables.Ruleset):
+        from notrack.lint.mending.xtables_index import restore_rules
 
+        families = document.families
+        yield from restore_rules(document, document.tree, families[0] if len(families) == 1 else None)
+    elif document.format is Format.SHELL:
+        from notrack.lint.mending.shell_index import script_rules
+        from notrack.ruleset.shell.actions import Script
 
-def _restore(
-    document: Document, tree: xtables.Ruleset, family: Family | None
-) -> Iterator[tuple[Span, Written]]:
-    for table, rule in tree.rules():
-        if rule.span is not None:
-            own = rule.family or family
-            body = XtablesBody(rule.span.text, Flavour.RESTORE, own)
-            name = rule.table or table.name
-            yield rule.span, RestoreRule(document, rule.span, body, name, rule.chain, own, rule, table)
+        if isinstance(document.tree, Script):
+            yield from script_rules(document, document.tree)
+    elif document.format in (Format.NFT, Format.NFT_JSON):
+        from notrack.lint.mending.nft_index import nft_rules
+        from notrack.ruleset.nft import tree as nft
 
-
-def _nft(
-    document: Document, root: nft.Ruleset, items: tuple[nft.Node, ...], table: nft.Table | None
-) -> Iterator[tuple[Span, Written]]:
-    for item in items:
-        match item:
-            case nft.Include(items=inner):
-                yield from _nft(document, root, inner, table)
-            case nft.Table() as found:
-                yield from _nft(document, root, found.items, found)
-            case nft.Declare(item=nft.Chain() as chain):
-                yield from _chain(document, root, f"{item.family or 'ip'} {item.table}", chain)
-            case nft.Declare(item=nft.Table() as found):
-                yield from _nft(document, root, found.items, found)
-            case nft.Chain() as chain if table is not None:
-                yield from _chain(document, root, f"{table.family} {table.name}", chain)
-            case nft.Place(rule=rule) if rule.span is not None:
-                name = f"{item.family or 'ip'} {item.table}"
-                body = NftBody(rule.span.text)
-                yield (
-                    rule.span,
-                    NftRule(document, rule.span, body, name, item.chain, None, None, root, None, item),
-                )
-
-
-def _chain(
-    document: Document, root: nft.Ruleset, table: str, chain: nft.Chain
-) -> Iterator[tuple[Span, Written]]:
-    for rule in chain.rules:
-        if rule.span is not None:
-            body = NftBody(rule.span.text)
-            yield rule.span, NftRule(document, rule.span, body, table, chain.name, None, None, root, chain)
-
-
-def _script(document: Document, script: Script) -> Iterator[tuple[Span, Written]]:
-    for action in script.actions:
-        match action:
-            case XtablesCommand(line=xtables.Rule(span=Span() as span) as rule):
-                place = enclosing(document.source, spoken(span))
-                if place is not None:
-                    yield span, _command(document, action, rule, place)
-            case RestoreText(ruleset=xtables.Ruleset() as tree):
-                yield from _restore(document, tree, action.family)
-            case NftText(ruleset=nft.Ruleset() as root):
-                yield from _nft(document, root, root.commands, None)
-
-
-def _command(
-    document: Document, action: XtablesCommand, rule: xtables.Rule, place: ShellPlace
-) -> ShellCommand:
-    span = place.command.span
-    body = XtablesBody(span.text, Flavour.SHELL, action.family)
-    table = rule.table or action.table
-    return ShellCommand(
-        document,
-        span,
-        body,
-        table,
-        rule.chain,
-        action.family,
-        rule,
-        place.command,
-        place.within,
-        place.alone,
-        place.only,
-        place.top and action.certain,
-    )
+        if isinstance(document.tree, nft.Ruleset):
+            yield from nft_rules(document, document.tree)

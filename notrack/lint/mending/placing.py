@@ -6,12 +6,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from notrack.lint.finding import Edit
-from notrack.lint.mending import nft_placing, shell_placing
 from notrack.lint.mending.arguments import Flavour
 from notrack.lint.mending.body import Body
 from notrack.lint.mending.index import all_written
 from notrack.lint.mending.lines import line_after, line_before, line_deleted
-from notrack.lint.mending.nft_body import NftBody
 from notrack.lint.mending.splice import difference
 from notrack.lint.mending.wording import Wording
 from notrack.lint.mending.written import Edits, NftRule, RestoreRule, ShellCommand, Written, in_file
@@ -52,8 +50,12 @@ def deleted(rule: Written) -> Edits | None:
         case RestoreRule():
             return in_file((line_deleted(rule.span),))
         case NftRule():
+            from notrack.lint.mending import nft_placing
+
             made = nft_placing.deleted(rule)
         case ShellCommand():
+            from notrack.lint.mending import shell_placing
+
             made = shell_placing.deleted(rule)
         case _:
             return None
@@ -70,8 +72,12 @@ def answered(documents: tuple[Document, ...], rule: Written, body: Body, hook: c
         case RestoreRule():
             return in_file((line_after(rule.span, _line(rule, body)),))
         case ShellCommand():
+            from notrack.lint.mending import shell_placing
+
             made = shell_placing.next_to(rule, body.text, behind=True)
         case NftRule():
+            from notrack.lint.mending import nft_placing
+
             made = nft_placing.answered(documents, rule, body.fresh().text, hook)
         case _:
             return None
@@ -90,11 +96,13 @@ def appended(
         kinds = _worded(documents, table, chain, body)
         placed = (appended(documents, table, chain, made) for made in kinds)
         return next((edits for edits in placed if edits is not None), None)
-    if isinstance(body, NftBody):
+    if not isinstance(body, XtablesBody):
+        from notrack.lint.mending import nft_placing
+
         made = nft_placing.appended(documents, table.name, chain, body.fresh().text)
         return None if made is None else in_file(made)
     moved = body.moved(table.name, chain.name)
-    if not isinstance(moved, XtablesBody):
+    if moved is None:
         return None
     rules = [
         rule
@@ -121,6 +129,8 @@ def _worded(
     """A rule from scratch in every kind of text that the table may stand in."""
     if " " in table.name:  # as nft tables are called
         if rule.nft is not None:
+            from notrack.lint.mending.nft_body import NftBody
+
             yield NftBody(rule.nft)
         return
     family = next(iter(table.families))
@@ -157,8 +167,12 @@ def _beside(rule: Written, body: Body, behind: bool) -> Edits | None:
         case ShellCommand():
             if not _same_chain(rule, body):
                 return None
+            from notrack.lint.mending import shell_placing
+
             made = shell_placing.next_to(rule, body.text, behind is not rule.inserts)
         case NftRule():
+            from notrack.lint.mending import nft_placing
+
             made = nft_placing.beside(rule, body.text, behind)
         case _:
             return None

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from notrack.lint.finding import Edit
 from notrack.lint.mending.body import Body
-from notrack.lint.mending.shell_places import shell_places
 from notrack.packets.address import Family
 from notrack.ruleset.formats import Document
-from notrack.ruleset.nft import tree as nft
 from notrack.ruleset.shell.derived import Derived, Piece, located
-from notrack.ruleset.shell.tree import AndOr, Simple
 from notrack.ruleset.xtables import tree as xtables
 from notrack.text.source import Source, Span
+
+if TYPE_CHECKING:
+    from notrack.ruleset.nft import tree as nft
+    from notrack.ruleset.shell.tree import AndOr, Simple
 
 Edits = tuple[Edit, ...]
 _PLAIN = re.compile(r"[\w .,:/@=!{}-]*", re.ASCII)  # what a word may hold without quotes
@@ -62,7 +64,7 @@ class RestoreRule(Written):
 class NftRule(Written):
     """A rule between the braces of a chain (`block`), or behind `add rule` (`place`)."""
 
-    root: nft.Ruleset = field(default_factory=nft.Ruleset, repr=False)
+    root: nft.Ruleset | None = field(default=None, repr=False)
     block: nft.Chain | None = field(default=None, repr=False)
     place: nft.Place | None = field(default=None, repr=False)
 
@@ -106,6 +108,8 @@ def in_file(edits: Edits) -> Edits | None:
 
 def in_words(place: Span) -> bool:
     """Whether a place of a script is in a word of a command, and not in a here-document."""
+    from notrack.lint.mending.shell_places import shell_places
+
     return any(
         word.span.start <= place.start and place.end <= word.span.end
         for one in shell_places(place.source)

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from notrack.lint.finding import Fault, Fix
-from notrack.lint.mending import NOTRACK, Written, all_written, rewritten
 from notrack.lint.rule import Example, Rule
 from notrack.lint.subject import Subject
 from notrack.ruleset.shell.derived import located
 from notrack.text.diagnostic import Severity
+
+if TYPE_CHECKING:
+    from notrack.lint.mending import Written
 
 
 def check(subject: Subject) -> Iterator[Fault]:
     for document in subject.documents:
         if "NOTRACK" not in document.source.text:
             continue
+        from notrack.lint.mending import all_written
+
         for written in all_written(document):
             target = written.rule.target if written.rule is not None else None
             if target is not None and target.name == "NOTRACK":
@@ -28,6 +33,8 @@ def check(subject: Subject) -> Iterator[Fault]:
 
 
 def _fix(written: Written) -> Fix | None:
+    from notrack.lint.mending import NOTRACK, rewritten
+
     body = written.body.acting(NOTRACK)
     edits = rewritten(written, body) if body is not None else None
     return Fix("write `-j CT --notrack`", edits) if edits else None

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from notrack.lint.finding import Fault, Fix
-from notrack.lint.mending import Written, all_written, rewritten
-from notrack.lint.mending.xtables_body import XtablesBody
 from notrack.lint.rule import Example, Rule
 from notrack.lint.subject import Subject
 from notrack.ruleset.shell.derived import located
 from notrack.text.diagnostic import Severity
 
+if TYPE_CHECKING:
+    from notrack.lint.mending import Written
+
 
 def check(subject: Subject) -> Iterator[Fault]:
     for document in subject.documents:
-        if "state" not in document.source.text:
+        text = document.source.text
+        if text.count("state") == text.count("ctstate"):
             continue
+        from notrack.lint.mending import all_written
+
         for written in all_written(document):
             match = written.rule.match("state") if written.rule is not None else None
             option = match.option("--state") if match is not None else None
@@ -31,6 +36,9 @@ def check(subject: Subject) -> Iterator[Fault]:
 
 
 def _fix(written: Written) -> Fix | None:
+    from notrack.lint.mending import rewritten
+    from notrack.lint.mending.xtables_body import XtablesBody
+
     if not isinstance(written.body, XtablesBody):
         return None
     body = written.body.renamed("state", "conntrack", {"--state": "--ctstate"})

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from notrack.lint.finding import Fault
 from notrack.lint.rule import Example, Rule
 from notrack.lint.sitefiles import head
 from notrack.lint.subject import Subject
 from notrack.packets.intervals import IntervalSet
-from notrack.site.model import Declaration, Default, Peer, Redirect, Service, Trust
 from notrack.text.diagnostic import Severity
+
+if TYPE_CHECKING:
+    from notrack.site.model import Declaration
 
 _TCP = 6
 # SSH and where people move it to, telnet, and the web consoles of hosts.
@@ -22,6 +25,8 @@ _NAMES = re.compile(r"ssh|admin|manage|mgmt|console|shell|remote|rescue|operator
 
 def check(subject: Subject) -> Iterator[Fault]:
     for site in subject.sites:
+        from notrack.site.model import Default
+
         if site.defaults.input in (Default.ACCEPT, Default.LEAVE) or any(map(_lets_in, site.declarations)):
             continue
         place = head(subject, site)
@@ -35,6 +40,8 @@ def check(subject: Subject) -> Iterator[Fault]:
 
 def _lets_in(one: Declaration) -> bool:
     """Whether somebody could log in by this declaration."""
+    from notrack.site.model import Peer, Redirect, Service, Trust
+
     match one:
         case Trust():
             return True

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from notrack.lint.finding import Fault
 from notrack.lint.rule import Example, Rule
 from notrack.lint.sitefiles import placed
 from notrack.lint.subject import Subject
 from notrack.packets.address import Family
-from notrack.site.model import Client, Site, Tracking
 from notrack.text.diagnostic import Severity
+
+if TYPE_CHECKING:
+    from notrack.site.model import Client, Site
 
 _UDP, _TCP = 17, 6
 
 
 def check(subject: Subject) -> Iterator[Fault]:
     for site in subject.sites:
+        from notrack.site.model import Client, Tracking
+
         for one in site.declarations:
             if isinstance(one, Client) and one.tracking is Tracking.UNTRACKED and _asks_all(one):
                 span = placed(subject, one.origin.clauses.get("untracked", one.origin.span))

@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cache
 from ipaddress import ip_network
+from typing import TYPE_CHECKING
 
 from notrack.lint.finding import Fault
 from notrack.lint.rule import Example, Rule
 from notrack.lint.sitefiles import own_addresses, placed
 from notrack.lint.subject import Subject
 from notrack.packets.address import AddressSet
-from notrack.site.model import Expectation
 from notrack.text.diagnostic import Severity
 
-_NOBODY = AddressSet.of(
-    ip_network(text) for text in ("127.0.0.0/8", "224.0.0.0/3", "0.0.0.0/8", "::1/128", "::/128", "ff00::/8")
-)
+if TYPE_CHECKING:
+    from notrack.site.model import Expectation
+
+_NOBODY = ("127.0.0.0/8", "224.0.0.0/3", "0.0.0.0/8", "::1/128", "::/128", "ff00::/8")
+
+
+@cache
+def _nobody() -> AddressSet:
+    return AddressSet.of(ip_network(text) for text in _NOBODY)
 
 
 def check(subject: Subject) -> Iterator[Fault]:
@@ -38,7 +45,7 @@ def _why(expectation: Expectation, own: AddressSet) -> str | None:
         return None
     if not source - own:
         return "a packet that comes in from outside never has the host's own address"
-    if not source - _NOBODY:
+    if not source - _nobody():
         return "no packet comes in from outside with such a source"
     return None
 
