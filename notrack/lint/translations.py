@@ -18,6 +18,7 @@ from notrack.lint.exposure import (
     STARTING,
     UDP,
     changed,
+    from_anyone,
     inner,
     is_service,
     opening,
@@ -190,7 +191,8 @@ class Translations:
                 continue  # its own packets keep their address: it is the one that they would get
             for one, mine in taken:
                 hit = packets & mine
-                if hit and not (source and self._routed_elsewhere(hit)) and not _on_purpose(visit, hit):
+                doubtful = self._routed_elsewhere(hit) if source else self._may_stay_inside(way, one, hit)
+                if hit and not doubtful and not _on_purpose(visit, hit):
                     yield Conflict(one, visit, self._as_it_goes(hit), Part.QUESTIONS, source)
 
     def _closer(self, ones: list[Untracking], packets: PacketSet) -> list[Rule]:
@@ -257,13 +259,15 @@ class Translations:
     ) -> Iterator[Conflict]:
         """The rules that untrack the answers to what a rule translates."""
         source = effects.source_nat is not None
-        if source and (way is not Way.FORWARD or self._routed_elsewhere(asked)):
+        if source and way is not Way.FORWARD:
             return
         back = answers_on_wire(asked, effects) & self._to_clients
         for one, packets in taken:
             hit = back & packets
             if not hit or (source and self.names_ports(one)) or _on_purpose(visit, hit):
                 continue
+            if source and not from_anyone(hit) and not self._is_elsewhere(hit.project(Field.SOURCE)):
+                continue  # nothing tells that such answers come back to where the translation is
             if effects.source_nat is None or self._may_be_own(hit, effects.source_nat):
                 yield Conflict(one, visit, hit, Part.ANSWERS, source)
 
@@ -399,6 +403,13 @@ class Translations:
             return True
         into, out = packets.project(Field.IN), packets.project(Field.OUT)
         return into.size() == 1 and into == out
+
+    def _may_stay_inside(self, way: Way, one: Untracking, packets: PacketSet) -> bool:
+        """Whether packets of the host itself may go to an address of its own, inside a network that a rule
+        names: they leave by lo then, and are none of the rule's."""
+        if way is not Way.LOCAL_OUT or self.view.host.interfaces is not None or self.names_ports(one):
+            return False
+        return packets.project(Field.DESTINATION).size() <= 16
 
     def _is_elsewhere(self, addresses: IntervalSet) -> bool:
         """Whether some addresses are known to be of no network that the host has a part in."""

@@ -289,6 +289,27 @@ RULE = Rule(
             """,
         ),
         Example(
+            "a trusted network beside its own masquerade, and a published port at an address in it",
+            """
+            *raw
+            :PREROUTING ACCEPT [0:0]
+            :OUTPUT ACCEPT [0:0]
+            -A PREROUTING -p tcp --dport 443 -j ACCEPT
+            -A PREROUTING -s 10.8.0.0/24 -m addrtype --dst-type LOCAL -j CT --notrack
+            -A OUTPUT -o lo -j ACCEPT
+            -A OUTPUT -d 10.8.0.0/24 -j CT --notrack
+            COMMIT
+            *nat
+            :PREROUTING ACCEPT [0:0]
+            :OUTPUT ACCEPT [0:0]
+            :POSTROUTING ACCEPT [0:0]
+            -A PREROUTING -d 10.8.0.1/32 -p tcp --dport 443 -j DNAT --to-destination 10.8.1.5
+            -A OUTPUT -d 10.8.0.1/32 -p tcp --dport 443 -j DNAT --to-destination 10.8.1.5
+            -A POSTROUTING -s 10.8.0.0/24 -o eth0 -j MASQUERADE
+            COMMIT
+            """,
+        ),
+        Example(
             "traffic between inner networks, which never leaves by the outer interface",
             """
             *raw
