@@ -19,6 +19,11 @@ class Body(ABC):
 
     text: str
 
+    @property
+    @abstractmethod
+    def rule(self) -> object | None:
+        """The rule as the reader of its language understands it; None where it does not."""
+
     @abstractmethod
     def mirrored(self, hook: Hook, chain: str | None = None) -> Self | None:
         """The rule for the answers to what this one takes, to stand in a chain at `hook`.

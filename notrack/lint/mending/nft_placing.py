@@ -25,7 +25,9 @@ from notrack.text.source import Span
 
 
 def beside(rule: NftRule, text: str, behind: bool) -> Edits | None:
-    """A rule behind or before another one of its chain."""
+    """A rule behind or before another one of its chain, which must be one that was understood."""
+    if rule.body.rule is None:
+        return None
     if rule.place is not None:
         return _command_beside(rule, rule.place, text, behind)
     span = rule.span
@@ -55,6 +57,8 @@ def _as_line(span: Span, text: str, below: bool) -> Edits | None:
 def deleted(rule: NftRule) -> Edits | None:
     """A rule taken out, or the command that adds it, unless that is the command of a script."""
     first = rule.source.span(rule.span.start, rule.span.start + 1)
+    if rule.body.rule is None:
+        return None
     if isinstance(rule.source, Derived) and in_words(located(first)):
         return None
     span = rule.place.span if rule.place is not None and rule.place.span is not None else rule.span
