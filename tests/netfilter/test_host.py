@@ -6,7 +6,7 @@ import ipaddress
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from notrack.netfilter.host import UNKNOWN_HOST, Host, HostInterface, address_types, host_json, read_host
@@ -101,6 +101,7 @@ JSON = st.recursive(
 KEYS = st.sampled_from([*json.loads(host_json(UNKNOWN_HOST)), "other"])
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.dictionaries(KEYS, JSON))
 def test_no_facts_give_a_traceback(facts: dict[str, object]) -> None:
     try:
