@@ -141,6 +141,8 @@ def test_opening_packets_and_their_answers(start: int, family: Family) -> None:
             except Undetermined:
                 continue
             ways = {trace.way for trace in traces} | {way}
+            if Way.FORWARD in ways and made.out_interface is None:
+                continue  # translated to somebody else: by which way out it leaves, the packet does not say
             assert told(found, Role.OPENING, ways, made, held) == kinds(*traces), (seed, way, str(made), held)
             compared += 1
             if kinds(*traces) or traces[0].verdict != "accept":
