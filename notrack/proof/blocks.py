@@ -14,9 +14,11 @@ from notrack.netfilter.ways import Mounted
 from notrack.packets.address import Family
 from notrack.packets.diagram import EMPTY, FULL
 from notrack.packets.fields import Field, State
+from notrack.packets.intervals import IntervalSet
 from notrack.proof.boxes import (
     EVERYTHING,
     NUMBER,
+    OF_TRACKING,
     Box,
     Known,
     Opaque,
@@ -25,6 +27,7 @@ from notrack.proof.boxes import (
     answered,
     both,
     boxes,
+    rest,
     united,
 )
 from notrack.ruleset import core
@@ -75,18 +78,31 @@ class _Flat:
     def chain(self, chain: core.Chain, inside: tuple[str, ...], end: core.Verdict | None) -> list[Item]:
         """The items of a chain. `end`: what becomes of a packet that leaves it, None if more rules follow."""
         items: list[Item] = []
+        spared: dict[int, IntervalSet] = {}  # what has left the chain by now, by the one field that tells it
         for number, rule in enumerate(chain.rules):
             actions = tuple(action for action in rule.actions if not isinstance(action, core.Log))
             if not actions:
                 continue
             after = end if number == len(chain.rules) - 1 else None
             found = boxes(rule.guard, self.known)
+            if actions == (core.Verdict.RETURN,) and end is None:
+                _spare(found, spared)
+                continue
             if isinstance(actions[-1], core.Jump):
-                items += self.jump(found, actions, (*inside, chain.name), after)
+                new = self.jump(found, actions, (*inside, chain.name), after)
             else:
                 done = tuple(_returned(action, end) for action in actions)
-                items += [(box, done) for box in found]
+                new = [(box, done) for box in found]
+            items += self._left(new, spared) if spared else new
         return items
+
+    def _left(self, items: list[Item], spared: dict[int, IntervalSet]) -> Iterator[Item]:
+        """The items for packets that have not left the chain."""
+        others = rest(spared, self.known.family)
+        for box, actions in items:
+            kept = both(box, others) if others is not None else None
+            if kept is not None:
+                yield kept, actions
 
     def jump(
         self, found: list[Box], actions: Actions, inside: tuple[str, ...], end: core.Verdict | None
@@ -105,6 +121,16 @@ class _Flat:
             for within, done in inner
             if (box := both(outer, within)) is not None
         ]
+
+
+def _spare(found: list[Box], spared: dict[int, IntervalSet]) -> None:
+    """Note packets that leave a chain in its middle. Only one field may tell them, and none that rules
+    change: then what stays is a box again."""
+    for items, facts in found:
+        if len(items) != 1 or facts or items[0][0] in OF_TRACKING:
+            raise Opaque
+        number, spans = items[0]
+        spared[number] = spared.get(number, IntervalSet()) | IntervalSet(spans)
 
 
 def _returned(action: core.Action, end: core.Verdict | None) -> core.Action:

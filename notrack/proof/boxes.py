@@ -36,6 +36,9 @@ _KINDS = (
     (NUMBER[Field.DESTINATION], NUMBER[Field.DESTINATION_TYPE]),
     (NUMBER[Field.SOURCE], NUMBER[Field.SOURCE_TYPE]),
 )
+OF_TRACKING = frozenset(
+    NUMBER[field] for field in (Field.STATE, Field.CT_DIRECTION, Field.CT_SNAT, Field.CT_DNAT)
+)
 _ONE = IntervalSet.single(1)
 _WITH_ENTRY = IntervalSet(((State.NEW, State.RELATED),))
 _FEW = 300  # up to so many boxes those inside others are looked for
@@ -195,6 +198,13 @@ def both(one: Box, other: Box) -> Box | None:
                 return None
         bounds[number] = spans
     return tuple(sorted(bounds.items())), one[1] | other[1]
+
+
+def rest(spared: Mapping[int, IntervalSet], family: Family) -> Box | None:
+    """The packets that have none of these values of any of these fields; None if there are none."""
+    whole = _WHOLE[family]
+    items = [(number, (IntervalSet(whole[number]) - values).spans) for number, values in spared.items()]
+    return (tuple(sorted(items)), frozenset()) if all(spans for _, spans in items) else None
 
 
 def united(parts: Iterable[Box]) -> frozenset[Box]:

@@ -198,3 +198,45 @@ def answers(functions: Functions, early: bool) -> list[int]:
     if early:
         return [functions.untracked(stage), functions.surviving(stage)]
     return [functions.passing(Hook.INPUT, state) for state in State]
+
+
+def returning(*guards: Guard) -> Ruleset:
+    """A chain that some packets leave in its middle, called by another that goes on behind it."""
+    leaving = tuple(Rule(guard, (Verdict.RETURN,)) for guard in guards)
+    taking = (
+        Rule((Among(Field.DESTINATION_PORT, SINGLE(53)),), (Verdict.ACCEPT,)),
+        Rule((Among(Field.PROTOCOL, SINGLE(6)),), (Verdict.ACCEPT,)),
+    )
+    behind = Rule((Among(Field.DESTINATION, SINGLE(7)),), (Verdict.DROP,))
+    base = Chain("base", (Rule((), (Jump("inner"),)), behind), Base(Hook.INPUT, 0))
+    return Ruleset((Table("t", frozenset((V4,)), (Chain("inner", leaving + taking), base)),))
+
+
+SOME = (Among(Field.SOURCE, IntervalSet(((5, 9),))),)
+EVERY = (Among(Field.PROTOCOL, IntervalSet(((0, 255),))),)
+ALL_SOURCES = (Among(Field.SOURCE, IntervalSet(((0, 6), (7, (1 << 32) - 1)))),)
+TCP = (Among(Field.PROTOCOL, SINGLE(6)),)
+
+
+@pytest.mark.parametrize("guards", [(SOME,), (SOME, TCP), (TCP, TCP), (ALL_SOURCES,), (EVERY,)])
+def test_what_leaves_a_chain_in_its_middle_is_taken_out_of_the_rest(guards: tuple[Guard, ...]) -> None:
+    whole = returning(*guards)
+    space = Space(V4)
+    algebra, sets, valid = Algebra(space), Sets(space), _valid(space, OWN, IntervalSet())
+    one = Functions(algebra, whole, KNOWN, sets)
+    found = one.blocks(place(False))
+    if found is None:
+        assert guards in ((EVERY,), (ALL_SOURCES,))  # no field tells them
+        return
+    base = whole.tables[0].chains[-1].base
+    table = Table("t", frozenset((V4,)), (Chain("base", as_rules(found), base),))
+    other = Functions(algebra, Ruleset((table,)), KNOWN, sets)
+    a, b = one.at(place(False)).diagram, other.at(place(False)).diagram
+    assert space.meet(valid, unlike(space, a, b)) == EMPTY
+
+
+def test_states_do_not_tell_who_leaves_a_chain() -> None:
+    """A rule behind may have changed them."""
+    whole = returning((Among(Field.STATE, SINGLE(State.NEW)),))
+    space = Space(V4)
+    assert Functions(Algebra(space), whole, KNOWN, Sets(space)).blocks(place(False)) is None
