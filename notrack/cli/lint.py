@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from notrack.cli.main import DONE, FINDINGS, NOT_UNDERSTOOD, REFUSED, USAGE
+from notrack.text.record import dataclass
 
 if TYPE_CHECKING:
     from notrack.cli.progress import Progress

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +15,7 @@ from notrack.ruleset.core import Ruleset
 from notrack.ruleset.formats import Document, read_all
 from notrack.ruleset.recognition import RULES, Format, recognised
 from notrack.text.diagnostic import Severity
+from notrack.text.record import dataclass
 from notrack.text.source import Source
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
 from notrack.draft.openings import Openings
 from notrack.draft.pieces import PORTED, Piece
@@ -17,6 +17,7 @@ from notrack.ruleset.core import Nat, NatKind, Ruleset
 from notrack.site import model
 from notrack.site.tables.icmp_names import ICMP_TYPES
 from notrack.site.tables.service_names import SERVICE_PORTS
+from notrack.text.record import dataclass
 from notrack.text.source import Source
 
 _NOWHERE = Source("draft", "").span(0, 0)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import product
 
 from notrack.draft.service import Asked
@@ -11,6 +11,7 @@ from notrack.lint.mending.wording import Wording
 from notrack.packets.address import Family, address_text, prefix_text, prefixes
 from notrack.packets.intervals import IntervalSet
 from notrack.site.model import Traffic
+from notrack.text.record import dataclass
 
 _PROTOCOLS = {6: "tcp", 17: "udp", 132: "sctp"}
 _MULTIPORT = 15  # ports that one multiport match takes; a range counts as two

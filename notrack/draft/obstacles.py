@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from notrack.draft.service import Asked
 from notrack.netfilter.host import Host
@@ -19,6 +18,7 @@ from notrack.packets.packet_set import PacketSet
 from notrack.packets.space import Space
 from notrack.packets.witness import Witness
 from notrack.ruleset.core import ConnectionSet, Hook, Ruleset, Template
+from notrack.text.record import dataclass
 from notrack.text.source import Span
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cached_property
 
 from notrack.draft.pieces import Pieces, pieces
@@ -18,6 +17,7 @@ from notrack.packets.intervals import IntervalSet
 from notrack.packets.packet_set import PacketSet
 from notrack.ruleset.core import Among, Nat, NatKind, Ruleset
 from notrack.site.model import Default
+from notrack.text.record import dataclass
 
 _OF_FLOWS = (Field.STATE, Field.CT_DIRECTION, Field.CT_SNAT, Field.CT_DNAT, Field.CT_MARK)
 _NOBODYS = 253  # a protocol for experiments: what becomes of it becomes of everything that is not named

@@ -4,9 +4,9 @@ others belong beside them."""
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from notrack.ruleset.core import Ruleset
+from notrack.text.record import dataclass
 
 
 @dataclass(frozen=True, slots=True)

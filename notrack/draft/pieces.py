@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from notrack.packets.address import Family
 from notrack.packets.diagram import EMPTY
@@ -11,6 +10,7 @@ from notrack.packets.fields import ICMP_PROTOCOL, Field, interface_name, interfa
 from notrack.packets.intervals import IntervalSet
 from notrack.packets.space import Space
 from notrack.proof.difference_boxes import Box, cover
+from notrack.text.record import dataclass
 
 MOST = 400  # pieces of one way; what needs more is said to be left out
 PORTED = (6, 17, 132)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from notrack.packets.address import ANY, AddressSet, Family
 from notrack.site import load_text
 from notrack.site.model import Service, Tracking, Traffic
 from notrack.text.diagnostic import Diagnostic, Rejected, Severity
+from notrack.text.record import dataclass
 from notrack.text.source import Source, Span
 
 _HEAD = "service asked "

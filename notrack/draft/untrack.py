@@ -9,7 +9,7 @@ service, beside it. That goes on until the comparison finds no packet whose verd
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from notrack.draft.obstacles import Obstacle, answers_set, obstacles
 from notrack.draft.peers import narrowed
@@ -24,6 +24,7 @@ from notrack.packets.budget import TooHard
 from notrack.proof.difference import TRANSLATION, VERDICT, Change, Difference, difference
 from notrack.proof.difference_roles import Role
 from notrack.ruleset.formats import Reading
+from notrack.text.record import dataclass
 from notrack.text.source import Source
 
 _ROUNDS = 40  # twins that are added before it is given up; each lets through all that its rule let through

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from notrack.host.system import System
 from notrack.host.wire import octets
 from notrack.packets.address import Family, address_text
 from notrack.packets.packet import Packet
+from notrack.text.record import dataclass
 
 BENCH = Path(__file__).with_name("bench.py")
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from notrack.host.system import Ran, System
+from notrack.text.record import dataclass
 from notrack.text.source import Source
 
 _COMMANDS = {"ip": "iptables", "ip6": "ip6tables"}

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
 from notrack.layout.comment import comment
 from notrack.ruleset.xtables import build
 from notrack.ruleset.xtables.tree import Rule
 from notrack.site.model import Origin
+from notrack.text.record import dataclass
 
 _LONGEST_NAME = 28  # characters; what both backends take
 

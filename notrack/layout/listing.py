@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from itertools import islice
 
 from notrack.packets.address import Family, prefix_text, prefixes
 from notrack.packets.intervals import Interval, IntervalSet
 from notrack.plan.box import PORTS, Box
+from notrack.text.record import dataclass
 
 _PORT_SLOTS = 15  # of one multiport match; a range takes two
 

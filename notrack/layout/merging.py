@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from itertools import groupby
 
 from notrack.packets.intervals import IntervalSet
 from notrack.plan.box import Box, within
 from notrack.plan.leg import Action, Hook, Leg, Stage, State
 from notrack.site.model import ConnectionLimit, Origin, Rate
+from notrack.text.record import dataclass
 
 _MANY = 300  # above this many boxes, finding the ones inside others costs more than it saves
 _ORDERED = frozenset({Stage.TRANSLATE})  # the first match wins, in the order of the text

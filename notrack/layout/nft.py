@@ -7,7 +7,7 @@ tracking on for both (docs/decisions/two-nft-tables.md).
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from notrack.layout.comment import comment
 from notrack.layout.merging import Group, Part, groups
@@ -21,6 +21,7 @@ from notrack.plan.planner import FamilyPlan
 from notrack.ruleset.nft import builder as b
 from notrack.ruleset.nft import tree as t
 from notrack.site.model import Default, Defaults, Origin
+from notrack.text.record import dataclass
 
 TABLE = "notrack_site"
 FAMILY_WORD = {Family.IPV4: "ip", Family.IPV6: "ip6"}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
 from notrack.layout.merging import Group
 from notrack.layout.target import SOURCE_BITS, burst
@@ -12,6 +12,7 @@ from notrack.packets.intervals import IntervalSet
 from notrack.plan.leg import Verb
 from notrack.ruleset.nft import builder as b
 from notrack.ruleset.nft import tree as t
+from notrack.text.record import dataclass
 
 _ANONYMOUS = 8  # up to so many elements a list is written into its rule
 _TABLE_SIZE = 65535  # sources remembered for limits per source
@@ -26,7 +27,7 @@ class Sets:
 
     family: Family
     networks: dict[tuple[tuple[int, int], ...], str]
-    own: IntervalSet = IntervalSet()  # noqa: RUF009 - frozen
+    own: IntervalSet = IntervalSet()
     _made: dict[object, t.Set] = field(default_factory=dict)
     _names: set[str] = field(default_factory=set)
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from notrack.packets.address import Family
 from notrack.plan.planner import Plan, leaves_to_others
 from notrack.plan.words import family_word
 from notrack.site.model import Origin, Site
+from notrack.text.record import dataclass
 
 TARGETS = ("iptables", "ip6tables", "nft", "sysctl", "modprobe")
 FILES = {

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from notrack.layout.listing import Prefixes, is_named, listing, port_chunks, port_words
 from notrack.packets.address import Family
@@ -21,6 +20,7 @@ from notrack.plan.box import (
     Flags,
     icmp_protocol,
 )
+from notrack.text.record import dataclass
 
 _NAMES = {6: "tcp", 17: "udp", 132: "sctp", 1: "icmp", 58: "ipv6-icmp"}
 _FLAGS = {

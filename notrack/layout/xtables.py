@@ -7,7 +7,7 @@ takes effect table by table, in its order.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from itertools import product
 
 from notrack.layout.chains import Chains, Line
@@ -25,6 +25,7 @@ from notrack.plan.planner import FamilyPlan
 from notrack.ruleset.xtables import build
 from notrack.ruleset.xtables.tree import Chain, Rule, Ruleset, Table
 from notrack.site.model import Default, Defaults, Origin
+from notrack.text.record import dataclass
 
 _TYPES = 4  # up to so many ICMP types stand in the chain itself
 _INLINE = 8  # up to so many rules an address list is written out; beyond, it becomes a chain

@@ -9,7 +9,7 @@ state, and by nothing that names it: a policy, or a rule for all the rest.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -22,6 +22,7 @@ from notrack.packets.fields import ICMP_PROTOCOL, PORT_PROTOCOLS, TCP_FLAGS, Fie
 from notrack.packets.intervals import IntervalSet
 from notrack.packets.packet_set import PacketSet
 from notrack.ruleset.core import Hook, Rule, Verdict
+from notrack.text.record import dataclass
 
 if TYPE_CHECKING:
     from notrack.lint.view import View

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from notrack.lint.bounds import bound
 from notrack.lint.exposure import (
@@ -28,6 +27,7 @@ from notrack.packets.fields import Field
 from notrack.packets.intervals import IntervalSet
 from notrack.packets.packet_set import PacketSet
 from notrack.ruleset.core import Hook, Rule
+from notrack.text.record import dataclass
 
 NAMES = {
     7: "echo", 17: "qotd", 19: "chargen", 69: "tftp", 111: "portmap", 123: "ntp", 137: "netbios", 161: "snmp",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from notrack.lint.bounds import asks, bound
 from notrack.lint.entrances import is_early
@@ -16,6 +16,7 @@ from notrack.netfilter.ways import Way
 from notrack.packets.fields import Field, domain
 from notrack.packets.packet_set import PacketSet
 from notrack.ruleset.core import Jump, Rule, Ruleset, Table
+from notrack.text.record import dataclass
 
 _NARROW = (
     Field.SOURCE_PORT,

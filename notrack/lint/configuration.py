@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from fnmatch import fnmatchcase
 from typing import Any
 
 from notrack.lint.selection import UnknownCode, matching
 from notrack.text.diagnostic import Diagnostic, Rejected, Severity
 from notrack.text.nearest import nearest
+from notrack.text.record import dataclass
 from notrack.text.source import Source
 
 FAIL_ON = ("error", "warning", "info")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from notrack.lint.bounds import asks, bound, rules_of
 from notrack.lint.entrances import entrances
@@ -18,6 +17,7 @@ from notrack.packets.fields import TCP_FLAGS, Field, Fragment, State
 from notrack.packets.intervals import IntervalSet
 from notrack.packets.packet_set import PacketSet
 from notrack.ruleset.core import ConnectionSet, Fact, Hook, Rule, Table, Template, Verdict
+from notrack.text.record import dataclass
 from notrack.text.source import Span
 
 _TCP, _UDP = 6, 17

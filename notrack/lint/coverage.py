@@ -12,7 +12,6 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from notrack.lint.entries import Entry, changed_fields, entries, facts_of, without
 from notrack.netfilter.guards import guard_set
@@ -23,6 +22,7 @@ from notrack.packets.packet_set import PacketSet
 from notrack.packets.space import Space
 from notrack.ruleset.core import Jump, Nat, Rule, Table, Verdict
 from notrack.ruleset.evaluation import has_own
+from notrack.text.record import dataclass
 
 
 @dataclass(frozen=True, slots=True)

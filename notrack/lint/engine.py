@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 
 from notrack.lint.finding import Finding
 from notrack.lint.rule import Rule
@@ -11,6 +10,7 @@ from notrack.lint.selection import needed
 from notrack.lint.subject import Subject
 from notrack.lint.suppression import Suppression, sift
 from notrack.packets.budget import TooHard
+from notrack.text.record import dataclass
 from notrack.text.source import Span
 
 UNUSED = "NT001"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from notrack.netfilter.guards import fields_of, guard_set
 from notrack.packets.address import Family
@@ -32,6 +31,7 @@ from notrack.ruleset.core import (
     Verdict,
 )
 from notrack.ruleset.evaluation import has_own
+from notrack.text.record import dataclass
 from notrack.text.source import Span
 
 _REFUSAL = re.compile(r"--reject-with \S+|reject with [^;#]*?(?= comment |[;#]|$)")

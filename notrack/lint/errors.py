@@ -7,7 +7,6 @@ through only where a rule lets it in by its type.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from notrack.lint.bounds import asks, bound, rules_of
 from notrack.lint.exposure import EPHEMERAL, ordinary
@@ -22,6 +21,7 @@ from notrack.packets.intervals import IntervalSet
 from notrack.packets.packet import Packet
 from notrack.packets.packet_set import PacketSet
 from notrack.ruleset.core import Hook, Rule, Verdict
+from notrack.text.record import dataclass
 
 TOO_BIG = {Family.IPV4: (3, 4), Family.IPV6: (2, 0)}
 """Type and code of the error that path-MTU discovery lives on: fragmentation needed, packet too big."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cache
 
 from notrack.lint.bounds import bound, rules_of
@@ -32,6 +32,7 @@ from notrack.packets.intervals import IntervalSet
 from notrack.packets.packet_set import PacketSet
 from notrack.packets.witness import Witness
 from notrack.ruleset.core import Hook, Nat, NatKind, Rule, Ruleset, Verdict
+from notrack.text.record import dataclass
 
 TCP, UDP = 6, 17
 FILTERING = (Hook.INPUT, Hook.FORWARD)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from notrack.lint.flows import OF_ONE_PACKET, Flows, Leg
 from notrack.lint.shapes import Asks, Shape, asking
@@ -13,6 +12,7 @@ from notrack.packets.fields import ICMP_PROTOCOL, PORT_PROTOCOLS, Field, State
 from notrack.packets.intervals import IntervalSet
 from notrack.packets.packet_set import PacketSet
 from notrack.ruleset.core import Hook
+from notrack.text.record import dataclass
 
 _WAYS = {Hook.PREROUTING: Way.LOCAL_IN, Hook.OUTPUT: Way.LOCAL_OUT}
 _ICMP = IntervalSet.of((number, number) for number in ICMP_PROTOCOL.values())

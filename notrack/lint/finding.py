@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from notrack.text.diagnostic import Related
+from notrack.text.record import dataclass
 from notrack.text.source import Span
 
 if TYPE_CHECKING:

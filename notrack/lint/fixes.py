@@ -11,13 +11,14 @@ import time
 from bisect import bisect_left, insort
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from notrack.lint.engine import lint
 from notrack.lint.finding import Edit, Finding, Fix
 from notrack.lint.rule import Rule
 from notrack.lint.subject import Subject
 from notrack.text.diagnostic import Severity
+from notrack.text.record import dataclass
 from notrack.text.source import Source
 
 Read = Callable[[Sequence[Source]], Subject]

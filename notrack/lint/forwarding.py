@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from notrack.lint.bounds import asks, bound
 from notrack.lint.entrances import entrances
@@ -14,6 +13,7 @@ from notrack.netfilter.ways import Way
 from notrack.packets.fields import Field, domain, interface_value
 from notrack.packets.packet_set import PacketSet
 from notrack.ruleset.core import Hook, Rule
+from notrack.text.record import dataclass
 from notrack.text.source import Span
 
 _SCOPES = (Field.SOURCE, Field.DESTINATION, Field.SOURCE_TYPE, Field.DESTINATION_TYPE, Field.MARK, Field.MAC)

@@ -9,7 +9,7 @@ left out: NOTRACK in front of a drop is a habit, and nothing answers.
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from notrack.lint.flows import BACK, OF_ONE_PACKET, Flows, Leg, ports_key
 from notrack.lint.shapes import Asks, asking, differences, repeats
@@ -19,6 +19,7 @@ from notrack.packets.fields import PORT_PROTOCOLS, Field, State
 from notrack.packets.intervals import IntervalSet
 from notrack.packets.packet_set import PacketSet
 from notrack.ruleset.core import Hook
+from notrack.text.record import dataclass
 
 
 class Kind(enum.Enum):

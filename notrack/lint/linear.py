@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from itertools import groupby, pairwise
 
 from notrack.lint.entrances import is_nft
@@ -18,6 +17,7 @@ from notrack.packets.fields import Field
 from notrack.packets.intervals import IntervalSet
 from notrack.ruleset.core import Action, Among, Jump, Literal, Log, Notrack, Rule, Table, Verdict
 from notrack.ruleset.evaluation import has_own
+from notrack.text.record import dataclass
 
 PORTS = (Field.DESTINATION_PORT, Field.SOURCE_PORT)
 ADDRESSES = (Field.SOURCE, Field.DESTINATION)

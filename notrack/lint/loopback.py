@@ -7,7 +7,6 @@ OUTPUT did not untrack has an entry by the time it comes to PREROUTING, and NOTR
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from notrack.lint.bounds import bound
 from notrack.lint.entrances import early_rules
@@ -21,6 +20,7 @@ from notrack.packets.fields import TCP_FLAGS, Field, State, interface_value
 from notrack.packets.intervals import IntervalSet
 from notrack.packets.packet_set import PacketSet
 from notrack.ruleset.core import Chain, Hook, Jump, Nat, Notrack, Rule, Table
+from notrack.text.record import dataclass
 
 _LIMITED = 1 << 16  # addresses
 _LO = IntervalSet.single(interface_value("lo"))

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from notrack.lint.bounds import bound
 from notrack.lint.entrances import entrances
@@ -24,6 +23,7 @@ from notrack.packets.intervals import IntervalSet
 from notrack.packets.packet_set import PacketSet
 from notrack.packets.witness import Witness
 from notrack.ruleset.core import Fact, Hook, Rule, Table, Unknown, Verdict
+from notrack.text.record import dataclass
 from notrack.text.source import Span
 
 _WAYS = {Hook.INPUT: Way.LOCAL_IN, Hook.FORWARD: Way.FORWARD}

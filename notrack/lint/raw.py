@@ -9,7 +9,7 @@ take a way is asked afterwards. Anything else (marks, unknown targets, chains of
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from notrack.netfilter import ways
 from notrack.netfilter.chains import Chains
@@ -20,6 +20,7 @@ from notrack.packets.diagram import EMPTY, FULL
 from notrack.packets.fields import Field
 from notrack.packets.space import Space
 from notrack.ruleset.core import Chain, Hook, Jump, Log, Notrack, Rule, Table, Template, Verdict
+from notrack.text.record import dataclass
 
 HOOK = {
     Way.LOCAL_IN: Hook.PREROUTING,

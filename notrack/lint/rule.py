@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING
 
 from notrack.lint.finding import Fault
 from notrack.text.diagnostic import Severity
+from notrack.text.record import dataclass
 
 if TYPE_CHECKING:
     from notrack.lint.subject import Subject

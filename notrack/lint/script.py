@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 
 from notrack.lint.mending.shell_places import ShellPlace, enclosing, shell_places
 from notrack.packets.address import Family
@@ -11,6 +10,7 @@ from notrack.ruleset.nft import tree as nft
 from notrack.ruleset.shell.actions import Action, Guard, NftText, RestoreText, Script, XtablesCommand
 from notrack.ruleset.shell.derived import located, spoken
 from notrack.ruleset.xtables import tree as x
+from notrack.text.record import dataclass
 from notrack.text.source import Source, Span
 
 Host = tuple[Family, str | None]  # tables of a family and, where the command names one, of a backend

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING
 
 from notrack.lint.coverage import Arrival, Coverage
@@ -17,6 +17,7 @@ from notrack.packets.diagram import EMPTY
 from notrack.packets.fields import Field, State
 from notrack.packets.packet_set import PacketSet
 from notrack.ruleset.core import Action, Jump, Nat, NatKind, Notrack, Ruleset, Table, Template, Verdict
+from notrack.text.record import dataclass
 from notrack.text.source import Span
 
 if TYPE_CHECKING:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
 
 from notrack.packets.address import Family
 from notrack.packets.fields import ICMP_PROTOCOL, PORT_PROTOCOLS, Field, icmp_answer
 from notrack.packets.intervals import IntervalSet
 from notrack.packets.packet_set import PacketSet
+from notrack.text.record import dataclass
 
 _PORTS = IntervalSet(((0, 65535),))
 QUESTIONS = {

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from notrack.lint.bounds import Inherited, bound
 from notrack.lint.exposure import (
@@ -33,6 +32,7 @@ from notrack.packets.fields import PORT_PROTOCOLS, Field, State
 from notrack.packets.intervals import IntervalSet
 from notrack.packets.packet_set import PacketSet
 from notrack.ruleset.core import Rule
+from notrack.text.record import dataclass
 
 STRAY = 256
 """So many ports too many may be a range that somebody cut roughly."""

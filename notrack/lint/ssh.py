@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from notrack.lint.admission import EPHEMERAL, TCP
 from notrack.lint.bounds import bound
@@ -16,6 +15,7 @@ from notrack.packets.fields import TCP_FLAGS, Field, State, interface_value
 from notrack.packets.intervals import IntervalSet
 from notrack.packets.packet_set import PacketSet
 from notrack.ruleset.core import Hook, Rule, Verdict
+from notrack.text.record import dataclass
 from notrack.text.source import Span
 
 PORT = IntervalSet.single(22)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from notrack.lint.flows import Leg
 from notrack.lint.verdicts import called
@@ -17,6 +16,7 @@ from notrack.packets.fields import NO_INTERFACE, Field, State
 from notrack.packets.intervals import IntervalSet
 from notrack.packets.packet_set import PacketSet
 from notrack.ruleset.core import Among, Chain, ChainType, Fact, Hook, Jump, Rule, Table
+from notrack.text.record import dataclass
 
 _WAYS = {
     Hook.INPUT: (Way.LOCAL_IN, Way.LOOPBACK),

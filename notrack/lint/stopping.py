@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from notrack.lint.bounds import bound
 from notrack.lint.view import View
 from notrack.netfilter.walk import Step, Undetermined, walk
@@ -12,6 +10,7 @@ from notrack.packets.address import Family
 from notrack.packets.fields import Field, State
 from notrack.packets.witness import Witness
 from notrack.ruleset.core import Hook, Rule, Verdict
+from notrack.text.record import dataclass
 from notrack.text.source import Span
 
 _STOPS = (Verdict.DROP, Verdict.REJECT)

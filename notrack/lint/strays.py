@@ -5,7 +5,6 @@ from __future__ import annotations
 import enum
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 from notrack.lint.finding import Edit
 from notrack.lint.mending.arguments import Argument, lenient, scope
@@ -14,6 +13,7 @@ from notrack.ruleset.xtables.catalogue import IMPLIED, VERDICTS, target_named
 from notrack.ruleset.xtables.rule_reader import LineReader
 from notrack.ruleset.xtables.tree import Place
 from notrack.ruleset.xtables.words import Words
+from notrack.text.record import dataclass
 from notrack.text.source import Source, Span
 
 _PROSE = ("--comment", "--log-prefix", "--nflog-prefix", "--ulog-prefix")

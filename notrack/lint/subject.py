@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -12,6 +12,7 @@ from notrack.netfilter.host import UNKNOWN_HOST, Host
 from notrack.packets.address import Family
 from notrack.ruleset.core import Chain, Rule, Ruleset, Table
 from notrack.ruleset.formats import Document, Reading
+from notrack.text.record import dataclass
 
 if TYPE_CHECKING:
     from notrack.lint.entries import Entry

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 from notrack.lint.finding import Finding
+from notrack.text.record import dataclass
 from notrack.text.source import Source, Span
 
 _WORDS = re.compile(

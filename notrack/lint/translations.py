@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 
 from notrack.lint.bounds import bound, rules_of
@@ -41,6 +41,7 @@ from notrack.packets.fields import NO_INTERFACE, AddressType, Field, domain
 from notrack.packets.intervals import IntervalSet
 from notrack.packets.packet_set import PacketSet
 from notrack.ruleset.core import Among, Hook, Nat, NatKind, Notrack, Rule, Ruleset
+from notrack.text.record import dataclass
 
 SOURCE_KINDS = (NatKind.SNAT, NatKind.MASQUERADE)
 _FEW = 256  # so many ports may be named for the sake of single services

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from notrack.lint.view import View
 from notrack.ruleset.core import Chain, Table
+from notrack.text.record import dataclass
 from notrack.text.source import Span
 
 _CHAINS: Mapping[str, str] = {

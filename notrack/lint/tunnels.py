@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from notrack.lint.flows import OF_ONE_PACKET, Flows, Leg
 from notrack.lint.halves import HASHED
@@ -14,6 +13,7 @@ from notrack.packets.fields import Field
 from notrack.packets.intervals import IntervalSet
 from notrack.packets.packet_set import PacketSet
 from notrack.ruleset.core import Hook
+from notrack.text.record import dataclass
 
 NAMES = {
     2152: "GTP-U", 3784: "BFD", 3785: "BFD", 4341: "LISP", 4784: "BFD", 4789: "VXLAN", 4790: "VXLAN-GPE",

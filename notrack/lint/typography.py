@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from notrack.lint.finding import Edit
 from notrack.lint.mending.arguments import simple_command
@@ -17,6 +17,7 @@ from notrack.ruleset.nft.tokens import BAD, NEWLINE, Token, tokenize
 from notrack.ruleset.shell.tree import Literal, Simple, Word
 from notrack.ruleset.shell.typography import CLOSING, DASHES, OPENING
 from notrack.ruleset.xtables.words import places
+from notrack.text.record import dataclass
 from notrack.text.source import Source, Span
 
 BLANKS = "\u00a0\u2002\u2003\u2007\u2009\u202f\u3000"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from notrack.lint.bounds import Inherited, asks, bound
 from notrack.lint.exposure import (
@@ -28,6 +27,7 @@ from notrack.packets.fields import Field, State, domain
 from notrack.packets.intervals import IntervalSet
 from notrack.packets.packet_set import PacketSet
 from notrack.ruleset.core import Rule
+from notrack.text.record import dataclass
 
 MANY = 20_000
 """More ports than a service has: even media servers name fewer."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import cached_property
 from itertools import pairwise
 from typing import TYPE_CHECKING
@@ -21,6 +21,7 @@ from notrack.packets.fields import Field
 from notrack.packets.intervals import IntervalSet
 from notrack.packets.packet_set import PacketSet
 from notrack.ruleset.core import CONNTRACK_PRIORITY, Hook, Jump, Notrack, Rule, Ruleset, Table
+from notrack.text.record import dataclass
 
 if TYPE_CHECKING:
     from notrack.lint.admission import Admission

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 from notrack.netfilter.effects import NONE, Effects, behind
 from notrack.packets import questions
 from notrack.packets.diagram import EMPTY, FULL
 from notrack.packets.space import Space
 from notrack.ruleset.core import Hook
+from notrack.text.record import dataclass
 
 
 class End(enum.Enum):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from notrack.netfilter import ways
 from notrack.netfilter.algebra import End
@@ -53,6 +53,7 @@ from notrack.ruleset.core import (
     Unknown,
     Verdict,
 )
+from notrack.text.record import dataclass
 
 NO_WAY_OUT = "no way out for what comes from loopback"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TypeVar
 
 from notrack.packets import questions
@@ -12,6 +12,7 @@ from notrack.packets.fields import MARK_BITS, MIRROR, NO_DIRECTION, Field, State
 from notrack.packets.intervals import IntervalSet
 from notrack.packets.space import Space
 from notrack.ruleset.core import Nat, SetMark
+from notrack.text.record import dataclass
 
 
 class Track(enum.Enum):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from notrack.netfilter.routes import Route
@@ -12,6 +11,7 @@ from notrack.packets.address import AddressSet, Family, address_text
 from notrack.packets.intervals import IntervalSet
 from notrack.text.diagnostic import Diagnostic, Rejected, Severity
 from notrack.text.nearest import nearest
+from notrack.text.record import dataclass
 from notrack.text.source import Source
 
 SCHEMA_VERSION = 1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from notrack.netfilter import tracking
 from notrack.netfilter.answer import answer
@@ -12,6 +12,7 @@ from notrack.netfilter.tracking import Keeper
 from notrack.netfilter.walk import Trace, Undetermined, walk
 from notrack.packets.packet import Packet
 from notrack.ruleset.core import Origin, Ruleset
+from notrack.text.record import dataclass
 
 _GUESSES = 64  # facts of one way that are tried the other way round
 

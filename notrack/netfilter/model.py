@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 
 from notrack.netfilter import tracking, ways
@@ -22,6 +22,7 @@ from notrack.packets.packet_set import PacketSet
 from notrack.packets.space import Space
 from notrack.packets.witness import leaf as reached_leaf
 from notrack.ruleset.core import Hook, Ruleset, Template
+from notrack.text.record import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from notrack.packets.address import Family
 from notrack.packets.fields import NO_INTERFACE, interface_value
 from notrack.packets.intervals import IntervalSet
+from notrack.text.record import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 
 from notrack.packets.address import Family
 from notrack.packets.diagram import EMPTY
@@ -28,6 +27,7 @@ from notrack.ruleset.core import (
     Unknown,
     Verdict,
 )
+from notrack.text.record import dataclass
 
 _CONNECTION = {Field.STATE, Field.CT_DIRECTION, Field.CT_SNAT, Field.CT_DNAT, Field.CT_MARK}
 

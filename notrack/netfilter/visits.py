@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator
-from dataclasses import dataclass
 
 from notrack.netfilter import ways
 from notrack.netfilter.chains import Algebra, Chains, End, Function
@@ -16,6 +15,7 @@ from notrack.packets.fields import Field, Fragment, State
 from notrack.packets.packet_set import PacketSet
 from notrack.packets.space import Space
 from notrack.ruleset.core import Chain, Hook, Jump, Rule, Table, Verdict
+from notrack.text.record import dataclass
 
 Live = dict[Effects, int]  # packets on their way, as they came in, by what has been done to them
 

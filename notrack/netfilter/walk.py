@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 
 from notrack.netfilter import tracking, ways
 from notrack.netfilter.algebra import End
@@ -20,6 +19,7 @@ from notrack.packets.fields import NO_INTERFACE, AddressType, Field, Fragment, P
 from notrack.packets.intervals import IntervalSet
 from notrack.packets.packet import Packet
 from notrack.ruleset.core import Base, Chain, Hook, Origin, Rule, Ruleset, Table, Verdict
+from notrack.text.record import dataclass
 
 __all__ = [
     "ROUTING",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
 
 from notrack.netfilter.effects import Unsure
 from notrack.netfilter.guards import fields_of
@@ -33,6 +32,7 @@ from notrack.ruleset.core import (
     ShiftField,
     Table,
 )
+from notrack.text.record import dataclass
 
 LOOPBACK_INTERFACE = interface_value("lo")
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import enum
 import ipaddress
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 
 from notrack.packets.intervals import EMPTY, Interval, IntervalSet
+from notrack.text.record import dataclass
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+
+from notrack.text.record import dataclass
 
 
 class TooHard(Exception):

@@ -7,10 +7,10 @@ that a prefix pattern is one interval; a mark becomes 32 single bits, so that a 
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
 
 from notrack.packets.address import Family
 from notrack.packets.intervals import IntervalSet
+from notrack.text.record import dataclass
 
 _NAME_BYTES = 15  # IFNAMSIZ - 1
 

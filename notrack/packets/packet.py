@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from notrack.packets.address import Family, address_text
 from notrack.packets.fields import (
     ICMP_PROTOCOL,
@@ -21,6 +19,7 @@ from notrack.packets.fields import (
     interface_name,
     interface_value,
 )
+from notrack.text.record import dataclass
 
 PROTOCOL_NAMES = {
     1: "icmp", 2: "igmp", 4: "ipip", 6: "tcp", 17: "udp", 33: "dccp", 41: "ipv6", 47: "gre", 50: "esp",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
 
 from notrack.packets.diagram import EMPTY, FULL
 from notrack.packets.fields import Field, presence
@@ -11,6 +10,7 @@ from notrack.packets.intervals import IntervalSet
 from notrack.packets.packet import Packet
 from notrack.packets.space import Space
 from notrack.packets.witness import Witness, member, witness
+from notrack.text.record import dataclass
 
 
 @dataclass(frozen=True, slots=True)

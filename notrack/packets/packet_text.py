@@ -5,13 +5,14 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
 from notrack.packets.address import Family
 from notrack.packets.fields import ICMP_PROTOCOL, PORT_PROTOCOLS, TCP_FLAGS, Fragment, State
 from notrack.packets.packet import ICMP_TYPES, PROTOCOL_NAMES, Packet
 from notrack.text.diagnostic import Diagnostic, Rejected, Severity
 from notrack.text.nearest import nearest
+from notrack.text.record import dataclass
 from notrack.text.source import Source, Span
 
 _USAGE = "write it as `tcp 203.0.113.9:40000 > 198.51.100.1:80 in eth0`"

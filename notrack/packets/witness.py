@@ -5,7 +5,6 @@ from __future__ import annotations
 import ipaddress
 from bisect import bisect_left
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from notrack.packets.address import Family
 from notrack.packets.diagram import EMPTY, Diagrams
@@ -27,6 +26,7 @@ from notrack.packets.intervals import IntervalSet
 from notrack.packets.packet import PLAIN_LENGTH, Packet, packet_of
 from notrack.packets.questions import edge_values
 from notrack.packets.space import Space
+from notrack.text.record import dataclass
 
 _EPHEMERAL = IntervalSet(((32768, 60999),))
 _LETTERS = IntervalSet.of((ord(c) << 112, ((ord(c) + 1) << 112) - 1) for c in "abcdefghijklmnopqrstuvwxyz")

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from notrack.packets.address import Family, address_text
 from notrack.packets.intervals import IntervalSet
+from notrack.text.record import dataclass
 
 TCP, UDP, SCTP = 6, 17, 132
 WITH_PORTS = IntervalSet.of([(TCP, TCP), (UDP, UDP), (SCTP, SCTP)])

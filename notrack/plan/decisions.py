@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from notrack.plan.box import PORTS, WITH_PORTS, Box, covered, shared, witness
 from notrack.plan.exposure import exposure
@@ -13,6 +13,7 @@ from notrack.plan.translation import WIDEST_RANGES, Translation, answers, apart
 from notrack.plan.words import box_words, family_word
 from notrack.site.model import Origin, Tracking
 from notrack.text.diagnostic import Diagnostic, Related, Severity
+from notrack.text.record import dataclass
 
 UNDECLARED = frozenset({"input", "output", "forward"})
 

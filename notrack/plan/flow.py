@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from notrack.packets.address import Family
 from notrack.plan.box import Box
 from notrack.site.model import Declaration, IcmpType, Origin, Traffic
+from notrack.text.record import dataclass
 
 
 @dataclass(frozen=True, slots=True)

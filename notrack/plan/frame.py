@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from notrack.packets.address import Family
 from notrack.plan.decisions import Claim
 from notrack.plan.flow import Decision
 from notrack.plan.ground import Ground
 from notrack.plan.paths import site_origin
 from notrack.site.model import Origin
+from notrack.text.record import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from notrack.packets.address import AddressSet, Family
 from notrack.packets.intervals import EMPTY, IntervalSet
@@ -22,6 +22,7 @@ from notrack.site.model import (
     Trust,
 )
 from notrack.site.tables.helper_names import HELPERS
+from notrack.text.record import dataclass
 
 _GROUPS = {
     Family.IPV4: IntervalSet(((0xE0000000, 0xEFFFFFFF),)),  # 224.0.0.0/4

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
 
 from notrack.plan.box import Box
 from notrack.site.model import ConnectionLimit, Origin, Rate
+from notrack.text.record import dataclass
 
 
 class Hook(enum.Enum):

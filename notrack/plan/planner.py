@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from notrack.packets.address import Family
 from notrack.packets.intervals import EMPTY, Interval, IntervalSet
@@ -29,6 +29,7 @@ from notrack.plan.translation import SMALLEST_RANGE, Translation, apart, port_ra
 from notrack.plan.words import family_word
 from notrack.site.model import Client, Default, Site, SourceTranslation, Tracking
 from notrack.text.diagnostic import Diagnostic, Rejected, Related, Severity
+from notrack.text.record import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ untracked service lives and from which the host itself asks nothing untracked.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from notrack.packets.address import AddressSet, Family
 from notrack.packets.intervals import EMPTY, Interval, IntervalSet
@@ -31,6 +31,7 @@ from notrack.plan.flow import Paths
 from notrack.plan.ground import Ground, loopback
 from notrack.plan.paths import mirrored, narrowed, of_traffic, to_own
 from notrack.site.model import Declaration, Interface, Publish, Redirect, Site, SourceTranslation, Traffic
+from notrack.text.record import dataclass
 
 # What a range may be cut from. Without a range translation keeps the port it finds, whatever it is, below
 # 1024 too: a name server behind the gateway that asks from port 53 comes out at port 53.

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Hashable
-from dataclasses import dataclass
 
 from notrack.packets.address import Family
 from notrack.site.model import ConnectionLimit, Rate
+from notrack.text.record import dataclass
 
 _UNITS = {"sec": "second", "min": "minute"}
 _SOURCE_BITS = {Family.IPV4: 32, Family.IPV6: 64}  # a source is an address in IPv4, a /64 in IPv6

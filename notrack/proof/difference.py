@@ -8,7 +8,7 @@ ruleset, is said in `difference_roles`.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from notrack.netfilter.host import UNKNOWN_HOST, Host
 from notrack.netfilter.ways import Way
@@ -27,6 +27,7 @@ from notrack.proof.difference_roles import Cast, Role
 from notrack.proof.difference_sides import BACK, Labels, Side
 from notrack.proof.difference_slices import Slices
 from notrack.ruleset.core import Hook, Ruleset
+from notrack.text.record import dataclass
 
 VERDICT, TRACKING, TRANSLATION = "verdict", "tracking", "translation"
 _KINDS = (VERDICT, TRACKING, TRANSLATION)

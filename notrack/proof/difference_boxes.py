@@ -7,7 +7,6 @@ outside `domain` cannot be, so a box may hold them: that keeps it plain. Boxes m
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
 
 from notrack.packets import questions
 from notrack.packets.diagram import EMPTY
@@ -16,6 +15,7 @@ from notrack.packets.intervals import EMPTY as NONE
 from notrack.packets.intervals import IntervalSet
 from notrack.packets.space import Space
 from notrack.packets.witness import witness
+from notrack.text.record import dataclass
 
 _PATIENCE = 4.0  # seconds of work, for the boxes of one set; a busy machine says no less
 # The order of growth: what people rarely speak of first, so that it is seldom left in a box.

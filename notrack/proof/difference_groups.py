@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
 from notrack.netfilter.ways import Way
 from notrack.packets.budget import TooHard
@@ -18,6 +18,7 @@ from notrack.proof.difference_openers import answerable, flow, mirrored
 from notrack.proof.difference_roles import Role
 from notrack.proof.difference_sides import BACK
 from notrack.ruleset.core import Hook
+from notrack.text.record import dataclass
 
 MOST = 40  # boxes of one change; what they do not hold is summed up
 Said = tuple[str, str, bool | None, bool | None, Translation | None, Translation | None]

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from notrack.netfilter.chains import End, Outcome
 from notrack.netfilter.effects import Effects, Track, Unsure
 from notrack.packets.fields import Field
 from notrack.packets.intervals import IntervalSet
 from notrack.ruleset.core import Hook
+from notrack.text.record import dataclass
 
 _TRANSLATED = (Field.SOURCE, Field.SOURCE_PORT, Field.DESTINATION, Field.DESTINATION_PORT)
 _STATUS = (Field.CT_SNAT, Field.CT_DNAT)

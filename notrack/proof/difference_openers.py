@@ -5,7 +5,6 @@ pass and translate it alike. Where they do not, the opening packet is itself a d
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from notrack.netfilter.effects import Change as Value
 from notrack.netfilter.effects import Effects, Unsure
@@ -20,6 +19,7 @@ from notrack.proof.difference_labels import Fate, Translation
 from notrack.proof.difference_roles import UNMOVED, Role, Status
 from notrack.proof.difference_sides import BACK
 from notrack.proof.difference_slices import Slices
+from notrack.text.record import dataclass
 
 _MOST = 64  # translations of sources that are told apart
 # What two packets of one flow need not share. The state is none of a packet here.

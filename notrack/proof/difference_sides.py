@@ -7,7 +7,6 @@ the way that it takes in each.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cached_property
 
 from notrack.netfilter.chains import End
@@ -23,6 +22,7 @@ from notrack.packets.fields import NO_INTERFACE, Field
 from notrack.packets.space import Space
 from notrack.proof.difference_labels import Fate, fate_of
 from notrack.ruleset.core import Hook, Ruleset
+from notrack.text.record import dataclass
 
 BACK = {
     Way.LOCAL_IN: Way.LOCAL_OUT,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from notrack.netfilter.host import Host
 from notrack.netfilter.journey import Journey, journey
@@ -15,6 +15,7 @@ from notrack.packets.packet import Packet
 from notrack.proof.expectation_cases import Case, cases
 from notrack.ruleset.core import CONNTRACK_PRIORITY, Fact, Guard, Hook, OneOf, Ruleset
 from notrack.site.model import Expectation, Site
+from notrack.text.record import dataclass
 
 _ABOVE = re.compile(r"-above\b|\bover\b")
 _COUNTS = re.compile(r"-m (?:hash|conn)?limit\b|\blimit rate\b|\bct count\b")

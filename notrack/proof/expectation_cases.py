@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import islice
 
 from notrack.packets.address import AddressSet, Family
@@ -13,6 +13,7 @@ from notrack.packets.intervals import IntervalSet
 from notrack.packets.packet import Packet
 from notrack.site.model import Expectation, Interface, Site
 from notrack.site.tables.protocol_names import PORT_PROTOCOLS
+from notrack.text.record import dataclass
 
 _PORT = 40000  # of a program that asks, where it is one of the site's ephemeral ports
 _MOST = 4  # packets for the addresses of one end, and devices that are tried

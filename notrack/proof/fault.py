@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
 from notrack.netfilter.guards import holds
 from notrack.netfilter.tracking import Keeper
@@ -16,6 +15,7 @@ from notrack.proof.functions import Place, mounted
 from notrack.proof.safety import Breach
 from notrack.ruleset.core import Chain, Jump, Log, Origin, Rule, Ruleset, Table, Verdict
 from notrack.text.diagnostic import Diagnostic
+from notrack.text.record import dataclass
 
 
 @dataclass(frozen=True, slots=True)

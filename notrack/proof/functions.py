@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 
 from notrack.netfilter import ways
 from notrack.netfilter.chains import Algebra, Chains, End, Function
@@ -19,6 +18,7 @@ from notrack.packets.space import Space
 from notrack.proof.blocks import UNTRACK, Actions, Block, blocks, facing, first_match, in_state
 from notrack.proof.boxes import Known, Opaque, Sets
 from notrack.ruleset.core import ConnectionSet, Hook, Notrack, Ruleset, Template, Unknown, Verdict
+from notrack.text.record import dataclass
 
 RAW_IN, RAW_OUT = Stage(Hook.PREROUTING, early=True), Stage(Hook.OUTPUT, early=True)
 PLACES = (

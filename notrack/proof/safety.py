@@ -8,7 +8,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 
 from notrack.netfilter.guards import guard_set
 from notrack.netfilter.host import group_addresses
@@ -42,6 +41,7 @@ from notrack.proof.boxes import united
 from notrack.proof.functions import RAW_IN, RAW_OUT, Functions, Place
 from notrack.ruleset.core import Hook
 from notrack.site.model import Default, Interface, Peer, Site, SourceTranslation
+from notrack.text.record import dataclass
 
 _LO, _NONE = IntervalSet.single(LOOPBACK_INTERFACE), IntervalSet.single(NO_INTERFACE)
 _LOCAL, _UNICAST = IntervalSet.single(AddressType.LOCAL), IntervalSet.single(AddressType.UNICAST)

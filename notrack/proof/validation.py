@@ -8,7 +8,7 @@ whole ways decide: the difference may be about packets that never come there.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING
 
 from notrack.netfilter import tracking
@@ -35,6 +35,7 @@ from notrack.proof.safety import Safety
 from notrack.ruleset.core import Ruleset
 from notrack.site.model import Peer, Publish, Redirect, Service, Site
 from notrack.text.diagnostic import Diagnostic
+from notrack.text.record import dataclass
 
 if TYPE_CHECKING:
     from notrack.netfilter.model import Model

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from notrack.netfilter.host import Host
 from notrack.netfilter.walk import Trace, Undetermined, walk
@@ -20,6 +20,7 @@ from notrack.proof.difference_roles import Role
 from notrack.report.packets import box_words, ends_words
 from notrack.report.trace import deciding, reason
 from notrack.ruleset.core import Ruleset
+from notrack.text.record import dataclass
 
 SCHEMA_VERSION = 1
 SHOWN = 20  # lines of one kind of change, unless all are asked for

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 from notrack.proof.expectation import Check, Verdict
 from notrack.report.trace import as_text as trace_text
 from notrack.site.model import Expectation
+from notrack.text.record import dataclass
 
 SCHEMA_VERSION = 1
 _FORMS = {"iptables": "iptables", "nft": "nft"}

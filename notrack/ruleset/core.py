@@ -15,11 +15,12 @@ Conventions for whoever lowers rules:
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from notrack.packets.address import Family
 from notrack.packets.fields import Field
 from notrack.packets.intervals import IntervalSet
+from notrack.text.record import dataclass
 from notrack.text.source import Span
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING
 
 from notrack.packets.address import Family
@@ -12,6 +12,7 @@ from notrack.ruleset.recognition import Format, families, recognised
 from notrack.ruleset.xtables import tree as xtables
 from notrack.ruleset.xtables.backend import Backend
 from notrack.text.diagnostic import Diagnostic, Severity
+from notrack.text.record import dataclass
 from notrack.text.source import Source
 
 _NFT = (Format.NFT, Format.NFT_JSON)

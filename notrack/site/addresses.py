@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 
 from notrack.packets.address import ANY, AddressSet, Family
@@ -14,6 +14,7 @@ from notrack.site.prefixes import Prefix, Slip, read_prefix
 from notrack.site.scope import Entry, Scope
 from notrack.site.syntax import Addresses, Atom
 from notrack.text.diagnostic import Related
+from notrack.text.record import dataclass
 from notrack.text.source import Source
 
 _MOST_SLIPS = 20  # errors of one file of prefixes

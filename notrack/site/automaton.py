@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any, Protocol
+
+from notrack.text.record import dataclass
 
 END = "$END"
 Actions = Mapping[str, int]  # by terminal or rule: a state to go to, or -1 - the rule that is complete

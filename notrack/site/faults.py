@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from notrack.text.diagnostic import Diagnostic, Related, Severity
+from notrack.text.record import dataclass
 from notrack.text.source import Span
 
 _MOST = 200  # errors of one run; what comes behind them helps nobody

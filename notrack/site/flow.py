@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from notrack.packets.address import ANY, AddressSet, Family
@@ -17,6 +17,7 @@ from notrack.site.sides import MULTICAST, Sides, place
 from notrack.site.syntax import Clause, Statement
 from notrack.site.traffic import contradiction, helper, traffic
 from notrack.text.diagnostic import Related
+from notrack.text.record import dataclass
 from notrack.text.source import Span
 
 FAMILY_NAMES = {Family.IPV4: "IPv4", Family.IPV6: "IPv6"}

@@ -7,12 +7,12 @@ import json
 import re
 import zlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from notrack.resource import resource
 from notrack.site.automaton import Automaton, Parser, Rule
 from notrack.site.syntax import Addresses, Atom, Clause, Part, Statement
+from notrack.text.record import dataclass
 
 SOURCE, TABLES = "site.lark", "site.tables.json"
 

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from notrack.site.faults import Faults
 from notrack.site.grammar import Grammar
 from notrack.site.syntax import Atom
+from notrack.text.record import dataclass
 from notrack.text.source import Source, Span
 
 KEYWORDS = (

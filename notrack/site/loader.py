@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 
 from notrack.site.faults import Faults
@@ -15,6 +15,7 @@ from notrack.site.resolver import resolve
 from notrack.site.scope import DEEPEST
 from notrack.site.syntax import Atom, Broken, Statement
 from notrack.text.diagnostic import Diagnostic, Rejected, Related
+from notrack.text.record import dataclass
 from notrack.text.source import Source
 
 

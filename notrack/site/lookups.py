@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Generic, TypeVar
 
 from notrack.site.faults import Faults
 from notrack.site.scope import DEEPEST, Entry, Scope
 from notrack.site.syntax import Atom
 from notrack.text.diagnostic import Related
+from notrack.text.record import dataclass
 
 T = TypeVar("T")
 

@@ -7,10 +7,11 @@ wants to say about a declaration it says with `Origin`, which knows the place in
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from notrack.packets.address import ANY, AddressSet, Family
 from notrack.packets.intervals import IntervalSet
+from notrack.text.record import dataclass
 from notrack.text.source import Span
 
 ALL_PORTS = IntervalSet(((0, 65535),))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from notrack.packets.intervals import EMPTY, Interval, IntervalSet
 from notrack.site.faults import Faults
@@ -12,6 +12,7 @@ from notrack.site.scope import Entry, Scope
 from notrack.site.syntax import Atom
 from notrack.site.tables.service_names import SERVICE_PORTS
 from notrack.text.nearest import nearest
+from notrack.text.record import dataclass
 
 _PORT_HINT = "ports are from 1 to 65535"
 

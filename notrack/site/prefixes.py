@@ -5,10 +5,10 @@ from __future__ import annotations
 import ipaddress
 import re
 from _socket import AF_INET, AF_INET6, inet_pton  # the whole of socket takes its time to load
-from dataclasses import dataclass
 
 from notrack.packets.address import Family, address_text, prefix_text, prefixes
 from notrack.packets.intervals import IntervalSet
+from notrack.text.record import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from notrack.site.faults import Faults
 from notrack.site.syntax import Atom, Broken, Statement
 from notrack.text.diagnostic import Related
 from notrack.text.nearest import nearest
+from notrack.text.record import dataclass
 
 DEEPEST = 100  # names within names, files within files
 RESERVED_FLOWS = ("input", "forward", "output")  # the plan calls what nobody declared by these

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from notrack.packets.intervals import IntervalSet
 from notrack.site.faults import Faults
@@ -13,6 +13,7 @@ from notrack.site.syntax import Atom, Statement, joined
 from notrack.site.tables.timeout_names import TIMEOUTS
 from notrack.text.diagnostic import Related
 from notrack.text.nearest import nearest
+from notrack.text.record import dataclass
 from notrack.text.source import Span
 
 _VERDICTS = {

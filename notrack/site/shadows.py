@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from itertools import accumulate
 
 from notrack.packets.intervals import IntervalSet
 from notrack.site.faults import Faults
 from notrack.site.model import Service
 from notrack.text.diagnostic import Related
+from notrack.text.record import dataclass
 
 
 def report_shadows(services: Sequence[Service], faults: Faults) -> None:

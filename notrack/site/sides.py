@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from notrack.packets.address import ANY, AddressSet, Family, address_text
 from notrack.packets.intervals import IntervalSet
@@ -15,6 +15,7 @@ from notrack.site.scope import Scope
 from notrack.site.syntax import Addresses, Atom, Clause, Statement, joined
 from notrack.text.diagnostic import Related
 from notrack.text.nearest import nearest
+from notrack.text.record import dataclass
 from notrack.text.source import Span
 
 _LONGEST_DEVICE = 15  # IFNAMSIZ less the closing NUL

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from notrack.text.record import dataclass
 from notrack.text.source import Source, Span
 
 

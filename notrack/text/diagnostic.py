@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
 
+from notrack.text.record import dataclass
 from notrack.text.source import Span
 
 

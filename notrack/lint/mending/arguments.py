@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import enum
 import re
-from dataclasses import dataclass
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING
 
@@ -15,6 +14,7 @@ from notrack.ruleset.xtables.checks import Checks
 from notrack.ruleset.xtables.rule_reader import LineReader
 from notrack.ruleset.xtables.scope import Scope
 from notrack.ruleset.xtables.words import Words, places, split
+from notrack.text.record import dataclass
 from notrack.text.source import Source, Span
 
 if TYPE_CHECKING:

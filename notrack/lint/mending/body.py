@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
 from typing import Self
 
 from notrack.lint.mending.wording import Wording
 from notrack.ruleset.core import Hook
+from notrack.text.record import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache
 from typing import Self
 
@@ -14,6 +14,7 @@ from notrack.ruleset.core import Hook
 from notrack.ruleset.nft import tree as t
 from notrack.ruleset.nft.reader import read_rule
 from notrack.text.diagnostic import Rejected
+from notrack.text.record import dataclass
 from notrack.text.source import Span
 
 

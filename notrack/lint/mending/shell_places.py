@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import bisect
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import lru_cache
 
 from notrack.ruleset.shell.parser import parse
 from notrack.ruleset.shell.tree import AndOr, Case, Command, For, Function, Group, If, Loop, Sequence, Simple
+from notrack.text.record import dataclass
 from notrack.text.source import Source, Span
 
 

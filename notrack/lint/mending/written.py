@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING
 
 from notrack.lint.finding import Edit
@@ -12,6 +12,7 @@ from notrack.packets.address import Family
 from notrack.ruleset.formats import Document
 from notrack.ruleset.shell.derived import Derived, Piece, located
 from notrack.ruleset.xtables import tree as xtables
+from notrack.text.record import dataclass
 from notrack.text.source import Source, Span
 
 if TYPE_CHECKING:

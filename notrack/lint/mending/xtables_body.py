@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Self
 
 from notrack.lint.mending.arguments import Argument, Arguments, Flavour, arguments
@@ -14,6 +14,7 @@ from notrack.lint.mending.xtables_mirror import mirror_stretches
 from notrack.packets.address import Family
 from notrack.ruleset.core import Hook
 from notrack.ruleset.xtables import tree as x
+from notrack.text.record import dataclass
 
 _COMMANDS = {"-A": "-A", "--append": "-A", "-I": "-I", "--insert": "-I"}
 _TABLE = ("-t", "--table")

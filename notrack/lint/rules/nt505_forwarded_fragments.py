@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from notrack.lint.exposure import ordinary
 from notrack.lint.finding import Fault
@@ -19,6 +18,7 @@ from notrack.packets.intervals import IntervalSet
 from notrack.packets.packet_set import PacketSet
 from notrack.ruleset.core import Hook
 from notrack.text.diagnostic import Related, Severity
+from notrack.text.record import dataclass
 
 _LOOKED_AT = 8
 _PIECES = (Field.FRAGMENT, Field.SOURCE_PORT, Field.DESTINATION_PORT, Field.FLAGS, Field.LENGTH)

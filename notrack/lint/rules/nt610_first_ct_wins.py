@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from notrack.lint.entrances import early_rules
 from notrack.lint.finding import Fault
@@ -19,6 +19,7 @@ from notrack.packets.packet_set import PacketSet
 from notrack.ruleset.core import Hook, Notrack, Template
 from notrack.ruleset.core import Rule as CoreRule
 from notrack.text.diagnostic import Related, Severity
+from notrack.text.record import dataclass
 from notrack.text.source import Span
 
 _BEHIND = (Hook.INPUT, Hook.FORWARD, Hook.POSTROUTING)

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Final
 
 from notrack.packets.address import Family
@@ -21,6 +20,7 @@ from notrack.ruleset.ipset.tree import Member, Set
 from notrack.ruleset.xtables import values
 from notrack.ruleset.xtables.header_lowering import saved_address
 from notrack.ruleset.xtables.literals import HEADED, single
+from notrack.text.record import dataclass
 
 PORTED: Final = IntervalSet.of(((6, 6), (17, 17), (132, 132), (136, 136)))
 PORTED_BITMAP: Final = IntervalSet.of(((6, 6), (17, 17)))

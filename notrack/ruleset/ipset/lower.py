@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from dataclasses import field as default
 from typing import Final
 
@@ -16,6 +15,7 @@ from notrack.ruleset.ipset.tree import Set
 from notrack.ruleset.xtables.literals import HEADED, LATER, NEVER, option_fact
 from notrack.ruleset.xtables.tree import Match, Option, Rule, Ruleset
 from notrack.text.diagnostic import Diagnostic, Severity
+from notrack.text.record import dataclass
 from notrack.text.source import Span
 
 ALTERNATIVES_MAXIMUM: Final = 2000  # conjunctions of one match; a set that needs more is a fact

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
+from notrack.text.record import dataclass
 from notrack.text.source import Source, Span
 
 Settings = tuple[tuple[str, str], ...]  # the words of options; those without a value have an empty one

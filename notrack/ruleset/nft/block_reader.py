@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from notrack.ruleset.nft import catalogue as c
 from notrack.ruleset.nft import expression_reader as e
@@ -14,6 +14,7 @@ from notrack.ruleset.nft.shared_reader import shared
 from notrack.ruleset.nft.statement_reader import rule_number, stateful
 from notrack.ruleset.nft.tokens import BAD, END, NEWLINE, REMARK, WORD
 from notrack.text.diagnostic import Diagnostic, Severity
+from notrack.text.record import dataclass
 from notrack.text.source import Span
 
 Line = Callable[[Cursor], None]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from notrack.ruleset.nft import block_reader as b
 from notrack.ruleset.nft import expression_reader as e
@@ -12,6 +11,7 @@ from notrack.ruleset.nft.catalogue import words
 from notrack.ruleset.nft.cursor import Cursor
 from notrack.ruleset.nft.rule_reader import rule
 from notrack.ruleset.nft.tokens import NUMBER, REMARK, WORD
+from notrack.text.record import dataclass
 
 OBJECTS = ("counter", "quota", "limit", "secmark", "synproxy", "ct helper", "ct timeout", "ct expectation")
 KINDS = ("table", "chain", "rule", "set", "map", "element", "flowtable", *OBJECTS)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from notrack.ruleset.nft.tokens import ADDRESS, END, NEWLINE, NUMBER, QUOTED, REMARK, WORD, Token, Tokens
 from notrack.text.diagnostic import Diagnostic, Severity
+from notrack.text.record import dataclass
 from notrack.text.source import Source, Span
 
 DEEPEST = 50  # nested braces and parentheses; people need three

@@ -7,8 +7,9 @@ values here): what they mean is a question for whoever lowers the tree.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from notrack.text.record import dataclass
 from notrack.text.source import Span
 
 

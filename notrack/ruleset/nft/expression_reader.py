@@ -5,13 +5,12 @@ Where a field may stand, a word that starts none is a value (`fin` in `tcp flags
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from notrack.ruleset.nft import tree as t
 from notrack.ruleset.nft.catalogue import words
 from notrack.ruleset.nft.cursor import Cursor
 from notrack.ruleset.nft.field_reader import field, starts_field
 from notrack.ruleset.nft.tokens import ADDRESS, NEWLINE, NUMBER, QUOTED, WORD
+from notrack.text.record import dataclass
 
 _STRENGTH = {"|": 1, "or": 1, "^": 2, "xor": 2, "&": 3, "and": 3, "<<": 4, "lshift": 4, ">>": 4, "rshift": 4}
 _SIGN = {"or": "|", "xor": "^", "and": "&", "lshift": "<<", "rshift": ">>"}

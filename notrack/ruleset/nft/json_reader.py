@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Any, TypeVar
 
 from notrack.ruleset.nft import tree as t
@@ -18,6 +18,7 @@ from notrack.ruleset.nft.json_shape import well_formed
 from notrack.ruleset.nft.json_statement import statement, words
 from notrack.ruleset.nft.reader import read_rule
 from notrack.text.diagnostic import Diagnostic, Rejected, Severity
+from notrack.text.record import dataclass
 from notrack.text.source import Source, Span
 
 _WRONG = (Malformed, LookupError, TypeError, ValueError, AttributeError, RecursionError)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from itertools import chain
 
 from notrack.packets.fields import PORT_PROTOCOLS, Field, Fragment, bits_set
@@ -15,6 +14,7 @@ from notrack.ruleset.nft.statement_writer import statement_text
 from notrack.ruleset.nft.subject import METAS, Subject, bits, subject, values
 from notrack.ruleset.nft.variables import spliced
 from notrack.ruleset.xtables.values import masked
+from notrack.text.record import dataclass
 
 Sets = dict[str, t.Set]
 _EVALUATED = (t.Numgen, t.Limit, t.Quota, t.ConnectionLimit)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
 from notrack.packets.fields import TCP_FLAGS, Field, bits_set
 from notrack.ruleset import core
@@ -14,6 +14,7 @@ from notrack.ruleset.nft.map_lowering import drawn, elements_of, groups_of, key_
 from notrack.ruleset.nft.match_lowering import Context, Sets, fact, match_literals, uses
 from notrack.ruleset.nft.statement_writer import rule_text, statement_text
 from notrack.ruleset.nft.translation_lowering import chosen, mapping_of, translation
+from notrack.text.record import dataclass
 
 _MAY_FAIL = (t.Limit, t.Quota, t.ConnectionLimit, t.Meter)
 TRANSLATIONS_MAXIMUM = 256  # values of one map that become rules of their own

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
 from notrack.ruleset.nft import tree as t
+from notrack.text.record import dataclass
 
 Key = tuple[str, str]
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from notrack.ruleset.nft.expression import Expression, Node, Verdict
+from notrack.text.record import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from notrack.packets.fields import Field, interface_prefix, interface_value
 from notrack.packets.intervals import IntervalSet
 from notrack.ruleset import core
 from notrack.ruleset.nft import names
 from notrack.ruleset.nft import tree as t
+from notrack.text.record import dataclass
 
 _NUMBERS_4 = core.Among(Field.FAMILY, IntervalSet.single(4))
 _NUMBERS_6 = core.Among(Field.FAMILY, IntervalSet.single(6))

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import re
 import socket
-from dataclasses import dataclass
 from typing import NamedTuple
 
+from notrack.text.record import dataclass
 from notrack.text.source import Source
 
 WORD, QUOTED, NUMBER, ADDRESS, REMARK, XT, NEWLINE, BAD, END = (

@@ -7,7 +7,7 @@ what the writer printed gives an equal tree.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from notrack.ruleset.nft.expression import (
     Binary,
@@ -69,6 +69,7 @@ from notrack.ruleset.nft.statement import (
     Vmap,
     Xt,
 )
+from notrack.text.record import dataclass
 
 __all__ = [
     "FAMILIES",

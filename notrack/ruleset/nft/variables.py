@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Any, TypeVar
 
 from notrack.ruleset.nft import tree as t
 from notrack.text.diagnostic import Diagnostic, Severity
+from notrack.text.record import dataclass
 
 Scope = dict[str, t.Expression]
 _Kind = TypeVar("_Kind", bound=t.Node)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from notrack.packets.address import Family
 from notrack.ruleset.nft import tree as nft
 from notrack.ruleset.shell.derived import Derived
 from notrack.ruleset.xtables import tree as xtables
 from notrack.text.diagnostic import Diagnostic
+from notrack.text.record import dataclass
 from notrack.text.source import Source, Span
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from dataclasses import dataclass
 from typing import Final
 
 from notrack.packets.address import Family
@@ -22,6 +21,7 @@ from notrack.ruleset.xtables.scope import Scope
 from notrack.ruleset.xtables.tree import Broken, Command, Match, Option, Rule, Target, words_span
 from notrack.ruleset.xtables.words import Words, bare, quoted
 from notrack.text.diagnostic import Diagnostic, Severity
+from notrack.text.record import dataclass
 from notrack.text.source import Span
 
 MARK: Final = "shell"  # the match that stands for what only a running script knows

@@ -6,9 +6,10 @@ import bisect
 import dataclasses
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from notrack.text.diagnostic import Diagnostic, Related
+from notrack.text.record import dataclass
 from notrack.text.source import Source, Span
 
 _ODD = re.compile(r"\W+", re.ASCII)

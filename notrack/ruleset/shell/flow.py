@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from notrack.ruleset.shell.actions import Guard
 from notrack.ruleset.shell.derived import Piece, Pieces
 from notrack.ruleset.shell.state import Status, Variable
+from notrack.text.record import dataclass
 from notrack.text.source import Span
 
 

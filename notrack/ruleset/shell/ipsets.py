@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Final
 
 from notrack.ruleset.ipset.reader import command, read
 from notrack.ruleset.ipset.tree import Change, Command, Create, Line, Set, in_force
 from notrack.ruleset.shell.actions import Other
+from notrack.text.record import dataclass
 
 _UNKNOWN: Final = "$"  # what a script does not tell is written like a variable
 _RESTORES: Final = frozenset(("restore", "-R", "--restore"))

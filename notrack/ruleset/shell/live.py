@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass, field
+from dataclasses import field
 from itertools import product
 from typing import Final
 
@@ -18,6 +18,7 @@ from notrack.ruleset.shell.arguments import MARK
 from notrack.ruleset.xtables.catalogue import VERDICTS, target_named
 from notrack.ruleset.xtables.reader import BUILTIN
 from notrack.ruleset.xtables.tree import Broken, Command, Option, Rule
+from notrack.text.record import dataclass
 from notrack.text.source import Span
 
 When = tuple[Guard, ...]

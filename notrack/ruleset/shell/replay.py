@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Final
 
 from notrack.packets.address import Family
@@ -28,6 +28,7 @@ from notrack.ruleset.xtables.match_lowering import match_literals
 from notrack.ruleset.xtables.target_lowering import target_text
 from notrack.ruleset.xtables.words import split
 from notrack.text.diagnostic import Diagnostic, Severity
+from notrack.text.record import dataclass
 from notrack.text.source import Span
 
 REPEATS: Final = 10_000

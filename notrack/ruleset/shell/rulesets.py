@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from notrack.packets.address import Family
 from notrack.ruleset import core
@@ -19,6 +19,7 @@ from notrack.ruleset.shell.replay import Machine
 from notrack.ruleset.xtables import tree as x
 from notrack.ruleset.xtables.backend import Backend
 from notrack.text.diagnostic import Diagnostic
+from notrack.text.record import dataclass
 
 _EMPTY = n.Ruleset()
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from notrack.ruleset.shell import tree as t
 from notrack.ruleset.shell.actions import Guard
 from notrack.ruleset.shell.derived import Field, Piece, Pieces
+from notrack.text.record import dataclass
 from notrack.text.source import Span
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)

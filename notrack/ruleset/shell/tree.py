@@ -7,8 +7,9 @@ where it stands.
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from notrack.text.record import dataclass
 from notrack.text.source import Span
 
 # Words.

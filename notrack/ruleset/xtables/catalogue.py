@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import cache
 
 from notrack.packets.address import Family
+from notrack.text.record import dataclass
 
 IPV4_ONLY = frozenset({Family.IPV4})
 IPV6_ONLY = frozenset({Family.IPV6})

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from notrack.ruleset.xtables.scope import Meaning
 from notrack.ruleset.xtables.tree import Option, Place
 from notrack.ruleset.xtables.words import Words
 from notrack.text.diagnostic import Severity
+from notrack.text.record import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ import html
 import re
 import shlex
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from notrack.packets.address import Family
 from notrack.ruleset.xtables.checks import Checks
@@ -20,6 +20,7 @@ from notrack.ruleset.xtables.scope import Scope
 from notrack.ruleset.xtables.tree import Broken, Chain, Command, Line, Rule, Ruleset, Table, Target
 from notrack.ruleset.xtables.words import Words
 from notrack.text.diagnostic import Diagnostic, Severity
+from notrack.text.record import dataclass
 from notrack.text.source import Source, Span
 
 _FAMILIES = {"ipv4": Family.IPV4, "ipv6": Family.IPV6}

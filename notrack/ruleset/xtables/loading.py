@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass, field
+from dataclasses import field
 from itertools import product
 
 from notrack.packets.address import Family
@@ -15,6 +15,7 @@ from notrack.ruleset.xtables.reader import BUILTIN
 from notrack.ruleset.xtables.tree import Broken, Chain, Command, Line, Option, Rule, Ruleset, Table
 from notrack.ruleset.xtables.words import split
 from notrack.text.diagnostic import Diagnostic, Severity
+from notrack.text.record import dataclass
 from notrack.text.source import Span
 
 Entry = Rule | Broken

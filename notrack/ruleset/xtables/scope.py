@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
 from notrack.packets.address import Family
 from notrack.ruleset.xtables.catalogue import (
@@ -18,6 +18,7 @@ from notrack.ruleset.xtables.catalogue import (
     matches,
     target_named,
 )
+from notrack.text.record import dataclass
 
 
 class Role(enum.Enum):

@@ -8,13 +8,13 @@ only their other values are looked at again.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from notrack.packets.address import Family
 from notrack.ruleset.xtables.catalogue import BASE_SPELLED, Extension, Kind, match_named, target_named
 from notrack.ruleset.xtables.checks import Checks
 from notrack.ruleset.xtables.tree import Counters, Match, Option, Rule, Target
 from notrack.ruleset.xtables.words import Words
+from notrack.text.record import dataclass
 from notrack.text.source import Span
 
 TEMPLATES = 4096  # of one text

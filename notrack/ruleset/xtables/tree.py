@@ -13,12 +13,13 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from notrack.packets.address import Family
 from notrack.ruleset.xtables.backend import Backend
 from notrack.ruleset.xtables.words import places
+from notrack.text.record import dataclass
 from notrack.text.source import Source, Span
 
 Place = tuple[int, int]  # from, up to: words of the rule's line, counted from 0; `Rule.span_of` finds them

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+
+from notrack.text.record import dataclass
 
 # The loader ends a word at a closing quote too, so `"a"b` are two words and `a"b c"` is one. A single
 # quote is an ordinary character. An unfinished quote runs to the end of the line.

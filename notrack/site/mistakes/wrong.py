@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from notrack.site.clauses import ALLOWED
 from notrack.site.grammar import Grammar
 from notrack.site.mistakes.forms import FORMS
 from notrack.site.syntax import Atom
+from notrack.text.record import dataclass
 
 Answer = tuple[str, str | None]  # what is wrong, and how to mend it
 

@@ -6,9 +6,8 @@ the protocol of its tuple, and the families it registers for.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from notrack.packets.address import Family
+from notrack.text.record import dataclass
 
 _TCP = frozenset({6})
 _UDP = frozenset({17})
