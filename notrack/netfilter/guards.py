@@ -56,10 +56,17 @@ def _answered(literal: Literal, family: Family) -> Literal:
 
 
 def guard_set(space: Space, guard: Guard) -> int:
-    """The packets for which the guard holds. Free facts are free in the result.
+    """The packets for which the guard holds. Free facts are free in the result. Remembered by the space."""
+    known = space.guards.get(id(guard))
+    if known is not None and known[0] is guard:
+        return known[1]
+    found = _guard_set(space, guard)
+    space.guards[id(guard)] = guard, found
+    return found
 
-    Literals on plain fields become one node each; only the rest needs `meet`.
-    """
+
+def _guard_set(space: Space, guard: Guard) -> int:
+    """Literals on plain fields become one node each; only the rest needs `meet`."""
     cube: dict[Field, IntervalSet] = {}
     others: list[Literal] = []
     for literal in guard:

@@ -139,6 +139,7 @@ class Model:
         self.algebra = Algebra(self.space)
         self._chains: dict[tuple[int, Hook], Chains] = {}
         self._passages: dict[Way, Passage] = {}
+        self._domains: dict[Way, int] = {}
         self._fates: dict[tuple[Way, Effects, bool], Function] = {}
 
     @cached_property
@@ -294,6 +295,11 @@ class Model:
 
     def domain(self, way: Way) -> int:
         """The packets that may take the way, with every state that connection tracking may give them."""
+        if way not in self._domains:
+            self._domains[way] = self._domain(way)
+        return self._domains[way]
+
+    def _domain(self, way: Way) -> int:
         space = self.space
         states = tracking.possible_states(space) if self.tracks else space.among(Field.STATE, State.UNTRACKED)
         parts = [ways.takers(space, self.host, way), states]

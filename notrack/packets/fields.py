@@ -18,6 +18,8 @@ _NAME_BYTES = 15  # IFNAMSIZ - 1
 class Field(enum.Enum):
     """A header field. The order of the members is the order of decision; it keeps diagrams small."""
 
+    __hash__ = object.__hash__  # each is one object, and asked for its hash very often
+
     FAMILY = "family"
     STATE = "state"
     CT_DIRECTION = "ct direction"  # 0 original, 1 reply, 2 none: there is no entry
@@ -148,11 +150,15 @@ _ICMP_ANSWERS = {
     Family.IPV6: {128: 129, 139: 140, 144: 145, 146: 147, 160: 161},
 }
 
+_ICMP_PAIRS = {
+    family: {**{answer: question for question, answer in pairs.items()}, **pairs}
+    for family, pairs in _ICMP_ANSWERS.items()
+}
+
 
 def icmp_answer(value: int, family: Family) -> int:
     """The ICMP type that answers a type, and the one that a type answers; any other stays as it is."""
-    answers = _ICMP_ANSWERS[family]
-    return answers.get(value, {answer: question for question, answer in answers.items()}.get(value, value))
+    return _ICMP_PAIRS[family].get(value, value)
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,6 +44,7 @@ class Space(Diagrams):
         self.levels: dict[Field, tuple[int, ...]] = {}
         self.names: dict[str, int] = {}
         self.unknowns: dict[tuple[str, int], int] = {}
+        self.guards: dict[int, tuple[object, int]] = {}  # of objects by their ids, with the sets they mean
         for field in Field:
             if field in BITWISE:
                 self.levels[field] = tuple(self.add_level(1) for _ in range(MARK_BITS))
