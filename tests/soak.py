@@ -186,8 +186,8 @@ _TEXTS = {
         "both sides, from the host itself and over loopback, singly and in small conversations. Compared:\n"
         "where each packet arrives or that it is dropped or rejected, its addresses, ports and TTL there,\n"
         "its mark, its state, and the connection table at the end with its zones. Of later fragments, which\n"
-        "nft may take for anything: that what the kernel does is one of the things that may be. Left out: the\n"
-        "kernel's TCP automaton beyond opening, answering and talking."
+        "nft may take for anything: that what the kernel does is one of the things that may be. Left out:\n"
+        "the kernel's TCP automaton beyond opening, answering and talking."
     ),
     "twins": "The two evaluations of the model, about the same rulesets and packets.",
     "fuzz": "The suite's own tests with ten times as many cases; fixed seeds, none may raise or disagree.",
