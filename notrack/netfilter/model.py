@@ -307,7 +307,7 @@ class Model:
             parts.append(ways.forwardable(space))
         if not self.sees_fragments or way in (Way.LOCAL_OUT, Way.LOOPBACK):
             parts.append(tracking.whole_packets(space))
-        return self._facing(space.all_of(parts))
+        return space.all_of(self._facing(part) for part in parts)  # small parts are mirrored sooner
 
     def _as_seen(self, way: Way, domain: int, function: Function) -> Passage:
         """The passage with the states that rules see behind connection tracking, and without other ways."""

@@ -7,6 +7,7 @@ that a prefix pattern is one interval; a mark becomes 32 single bits, so that a 
 from __future__ import annotations
 
 import enum
+from collections.abc import Iterable
 
 from notrack.packets.address import Family
 from notrack.packets.intervals import IntervalSet
@@ -159,6 +160,11 @@ _ICMP_PAIRS = {
 def icmp_answer(value: int, family: Family) -> int:
     """The ICMP type that answers a type, and the one that a type answers; any other stays as it is."""
     return _ICMP_PAIRS[family].get(value, value)
+
+
+def icmp_pairs(family: Family) -> Iterable[tuple[int, int]]:
+    """Every ICMP type that has an answer or is one, with the other of its pair."""
+    return _ICMP_PAIRS[family].items()
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,7 @@ from notrack.packets.fields import (
     Fragment,
     domain,
     icmp_answer,
+    icmp_pairs,
     presence,
 )
 from notrack.packets.intervals import Interval, IntervalSet
@@ -197,6 +198,9 @@ class Space(Diagrams):
         )
 
     def _answers_of(self, span: Interval) -> list[Interval]:
+        low, high = span
+        if all(low <= answer <= high for kind, answer in icmp_pairs(self.family) if low <= kind <= high):
+            return [span]
         return [
             (answer, answer)
             for answer in (icmp_answer(value, self.family) for value in range(span[0], span[1] + 1))

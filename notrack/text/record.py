@@ -2,8 +2,8 @@
 
 The standard library compiles six methods for each frozen dataclass, which takes about half a millisecond; a
 run on a small file makes more than a hundred of them, and that would be a third of its time. Here `__init__`
-alone is compiled, and the other methods are shared. Fields, defaults, slots, pattern matching,
-`dataclasses.replace` and `dataclasses.fields` are the standard library's own.
+alone is compiled, with the first object, and the other methods are shared. Fields, defaults, slots, pattern
+matching, `dataclasses.replace` and `dataclasses.fields` are the standard library's own.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ else:
         fields = dataclasses.fields(cls)
         methods = {"__setattr__": _refuse_set, "__delattr__": _refuse_delete} if frozen else {}
         if "__init__" not in own:
-            cls.__init__ = _init(cls, fields)
+            cls.__init__ = _later(cls)
         if eq:
             key = _key([field.name for field in fields if field.compare])
             methods |= {"__eq__": _eq(key)}
@@ -50,6 +50,15 @@ else:
             if name not in own:
                 setattr(cls, name, method)
         return cls
+
+    def _later(cls: type) -> Callable[..., None]:
+        """Many classes are never used in a run: `__init__` is compiled with the first object."""
+
+        def __init__(self, *values, **named):
+            cls.__init__ = _init(cls, dataclasses.fields(cls))
+            cls.__init__(self, *values, **named)
+
+        return __init__
 
     def _init(cls: type, fields: tuple[dataclasses.Field, ...]) -> Callable[..., None]:
         """Compiled, since it runs most often. It sees the names of its module, as its annotations do."""

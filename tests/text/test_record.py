@@ -137,4 +137,5 @@ def test_pickles() -> None:
 
 
 def test_the_hints_of_init_can_be_read() -> None:
+    Pickled("a")
     assert get_type_hints(Pickled.__init__) == {"text": str, "count": int, "return": type(None)}
