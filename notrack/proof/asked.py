@@ -185,10 +185,12 @@ def _tracked(leg: Leg) -> Iterator[core.Literal]:
 
 
 def _counted(leg: Leg, numbers: Numbers, hook: core.Hook, family: Family) -> Iterator[core.Literal]:
-    """The counters of a leg: one for all legs of one declaration that count for the same end."""
+    """The counters of a leg: one for all legs of one declaration that count for the same end. A rate for each
+    source is one for the declaration, whatever its legs do."""
     key = (leg.stage, leg.action, leg.states, leg.origins, leg.helper)
     if leg.rate is not None:
-        yield core.Fact(numbers.name(hook.value, key, rate_text(leg.rate, family)))
+        whole = (leg.origins, leg.rate) if leg.rate.per_source else key
+        yield core.Fact(numbers.name(hook.value, whole, rate_text(leg.rate, family)))
     if leg.connections is not None:
         text = cap_text(leg.connections, family)
         yield core.Fact(numbers.name(hook.value, key, text), tracking=True)

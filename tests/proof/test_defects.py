@@ -107,3 +107,13 @@ def test_above_its_rate_a_redirect_does_not_leave_its_packets_to_the_next() -> N
     trace = walk(text.ruleset, parse_packet("tcp 10.8.0.9:40000 > 203.0.113.9:80 in eth1 out eth0 flags syn"))
     assert trace.effects.destination_nat is None  # the rate is assumed to be used up
     assert Family.IPV4 in found.families
+
+
+def test_a_rate_for_each_source_is_one_for_a_declaration_that_is_tracked_in_part() -> None:
+    """No defect of the rules: the proof took the two halves of such a service for two limits."""
+    found = proven_plan(
+        "service all tcp 443 from 198.51.100.0/24 tracked\n"
+        "service part tcp 443; udp 179 from 198.51.100.0/24 on lan limit 5/minute per source\n"
+    )
+    text = emit(found, "iptables").text
+    assert text.count("--hashlimit-name part-5-min") == 2
