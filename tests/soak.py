@@ -193,10 +193,9 @@ _TEXTS = {
     "fuzz": "The suite's own tests with ten times as many cases; fixed seeds, none may raise or disagree.",
     "mutants": (
         "The emitted rules of every example, broken in every single way that matters: a rule dropped or\n"
-        "changed about with its neighbour; a port, address, side, flag, interface, kind, state, limit, verdict,\n"
-        "policy or table changed. The proof must notice each break that changes what becomes of a packet. Those\n"
-        "that it "
-        "calls equivalent are held to formulas of z3 made from the rules alone."
+        "changed about with its neighbour; a port, address, side, flag, interface, kind, state, limit,\n"
+        "verdict, policy or table changed. The proof must notice each break that changes what becomes of a\n"
+        "packet. Those that it calls equivalent are held to formulas of z3 made from the rules alone."
     ),
 }
 
