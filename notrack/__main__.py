@@ -1,7 +1,5 @@
 """`python -m notrack`."""
 
-import sys
+from notrack.cli.main import program
 
-from notrack.cli.main import main
-
-sys.exit(main())
+program()

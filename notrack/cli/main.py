@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import sys
 from importlib import import_module
+from typing import NoReturn
 
 from notrack import __version__
 
@@ -35,6 +37,21 @@ exit status: 0 done or clean, 1 findings, 2 wrong usage, 3 a source that cannot 
 be written, or the kernel or a system tool refused"""
 
 DONE, FINDINGS, USAGE, NOT_UNDERSTOOD, REFUSED, ROLLED_BACK, DIFFERENT = range(7)
+
+
+def program() -> NoReturn:
+    """The whole process. At its end the system takes the memory back at once: taking a model apart object by
+    object is an eighth of the time of a small run. A debugger or profiler gets the usual end."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by whoever started us
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115
+    status = main()
+    if sys.gettrace() is not None or sys.getprofile() is not None:
+        sys.exit(status)
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(status)
 
 
 def main(argv: list[str] | None = None) -> int:
