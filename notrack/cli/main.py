@@ -57,7 +57,7 @@ def program() -> NoReturn:
 def main(argv: list[str] | None = None) -> int:
     """Run one command; its exit status."""
     words = sys.argv[1:] if argv is None else argv
-    parser = _parser(next((word for word in words if word in COMMANDS), None))
+    parser = _parser(next((word for word in words if word in COMMANDS), None), words[:1])
     args = parser.parse_args(words)
     if args.command is None:
         parser.print_help(sys.stderr)
@@ -98,7 +98,8 @@ def _columns() -> int:
         return 80
 
 
-def _parser(chosen: str | None) -> argparse.ArgumentParser:
+def _parser(chosen: str | None, first: list[str]) -> argparse.ArgumentParser:
+    """The parser of everything; of the one command alone where the first word names it."""
     parser = argparse.ArgumentParser(
         prog="notrack",
         description="Take the busy flows of a Linux host out of connection tracking, provably.",
@@ -108,6 +109,8 @@ def _parser(chosen: str | None) -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"notrack {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     for name, summary in COMMANDS.items():
+        if [chosen] == first and name != chosen:
+            continue
         command = commands.add_parser(name, help=summary, description=summary, formatter_class=_Help)
         command.add_argument(
             "--color",
