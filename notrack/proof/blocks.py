@@ -8,7 +8,6 @@ as diagrams instead. docs/proof.md gives the reasons one by one.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
 from notrack.netfilter.ways import Mounted
 from notrack.packets.address import Family
@@ -31,6 +30,7 @@ from notrack.proof.boxes import (
     united,
 )
 from notrack.ruleset import core
+from notrack.text.record import dataclass
 
 Actions = tuple[core.Action, ...]
 UNTRACK: Actions = (core.Notrack(), core.Verdict.ACCEPT)

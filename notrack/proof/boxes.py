@@ -6,7 +6,6 @@ Only exact steps: a guard that is no union of boxes is `Opaque`. Sets of packets
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
 from notrack.packets.address import Family
 from notrack.packets.diagram import FULL
@@ -14,6 +13,7 @@ from notrack.packets.fields import MIRROR, Field, State, domain, icmp_answer, pr
 from notrack.packets.intervals import Interval, IntervalSet
 from notrack.packets.space import Space
 from notrack.ruleset import core
+from notrack.text.record import dataclass
 
 Spans = tuple[Interval, ...]
 Box = tuple[tuple[tuple[int, Spans], ...], frozenset[core.Fact]]
