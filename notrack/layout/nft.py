@@ -16,6 +16,7 @@ from notrack.layout.nftwords import conditions, done, group_conditions, skeleton
 from notrack.layout.target import TRANSLATES
 from notrack.layout.tuples import joint_part, joint_set_fits
 from notrack.packets.address import Family
+from notrack.packets.intervals import IntervalSet
 from notrack.plan.leg import Hook, Verb
 from notrack.plan.planner import FamilyPlan
 from notrack.ruleset.nft import builder as b
@@ -111,15 +112,15 @@ def _all(
     chain: str,
     table: Table,
 ) -> Iterator[t.Rule]:
-    for parts in _by_skeleton(group.parts):
+    for parts in _by_skeleton(group.parts, table.sets.own):
         yield from _parts(parts, extra, action, chain, table)
 
 
-def _by_skeleton(parts: tuple[Part, ...]) -> list[list[Part]]:
+def _by_skeleton(parts: tuple[Part, ...], own: IntervalSet) -> list[list[Part]]:
     """Parts that ask about the same fields, in the order of the first of each kind."""
     found: dict[object, list[Part]] = {}
     for part in parts:
-        found.setdefault(skeleton(part.box), []).append(part)
+        found.setdefault(skeleton(part.box, own), []).append(part)
     return list(found.values())
 
 

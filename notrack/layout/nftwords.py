@@ -27,7 +27,7 @@ from notrack.ruleset.nft import tree as t
 _STATES = (State.ESTABLISHED, State.RELATED, State.NEW, State.INVALID)
 
 
-def skeleton(box: Box) -> tuple[object, ...]:
+def skeleton(box: Box, own: IntervalSet) -> tuple[object, ...]:
     """What rules of one shape have in common: everything but protocol, ports and addresses themselves."""
     single = box.protocol.size() == 1
     return (
@@ -39,6 +39,7 @@ def skeleton(box: Box) -> tuple[object, ...]:
         box.destination_ports == PORTS,
         box.icmp,
         box.reach,
+        is_named(box, own),
         box.flags,
         box.devices,
         box.out_devices,

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 from notrack.netfilter import tracking
 from notrack.netfilter.chains import Algebra
 from notrack.netfilter.host import UNKNOWN_HOST, Host, group_addresses
-from notrack.netfilter.ways import Way, kinds
+from notrack.netfilter.ways import Stage, Way, kinds
+from notrack.netfilter.ways import takers as takers_of
 from notrack.packets import questions
 from notrack.packets.address import Family
 from notrack.packets.budget import Budget, TooHard
@@ -242,6 +243,11 @@ class Trial:
                 return way, PacketSet(space, where)
         return None
 
+    def _coming(self, stage: Stage) -> int:
+        """The packets that come to the rules before tracking on some way."""
+        takers = [takers_of(self.space, UNKNOWN_HOST, way) for way in _WAYS[stage]]
+        return self.space.meet(self.valid, self.space.first(takers))
+
     def agreement(self, texts: Sequence[Emitted], faults: list[Fault]) -> None:
         """Whether formats agree about what is untracked and what goes on before tracking: there they treat
         helpers otherwise. All else is equal to the same legs in both."""
@@ -255,10 +261,13 @@ class Trial:
                 (one.untracked(stage), other.untracked(stage)),
                 (one.surviving(stage), other.surviving(stage)),
             ):
-                where = self.space.meet(self.valid, unlike(self.space, mine, theirs))
+                where = self.space.meet(self._coming(stage), unlike(self.space, mine, theirs))
                 if where != EMPTY:
                     packets = PacketSet(self.space, where)
                     faults.append(difference_fault("nft", Place(stage), packets, a, b))
+
+
+_WAYS = {RAW_IN: (Way.LOCAL_IN, Way.FORWARD), RAW_OUT: (Way.LOCAL_OUT, Way.LOOPBACK)}
 
 
 def unlike(space: Space, a: int, b: int) -> int:

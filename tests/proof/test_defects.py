@@ -117,3 +117,18 @@ def test_a_rate_for_each_source_is_one_for_a_declaration_that_is_tracked_in_part
     )
     text = emit(found, "iptables").text
     assert text.count("--hashlimit-name part-5-min") == 2
+
+
+def test_a_set_of_tuples_asks_whether_addresses_are_local_where_one_of_them_may_not_be() -> None:
+    """The rule asked as the first of its members does, which names an own address and need not ask."""
+    found = proven_plan(
+        "".join(f"publish p{n} tcp {5000 + n} on wan to 10.8.0.5 port 443\n" for n in range(5))
+        + "publish everywhere tcp 8443; udp 8443 to 10.8.0.5 port 443\n"
+        "redirect proxy tcp 80; udp 80 on lan to port 3128\nservice web tcp 22\n"
+    )
+    lines = emit(found, "nft").text.splitlines()
+    start = next(at for at, line in enumerate(lines) if "chain raw_output" in line)
+    wide = [line for line in lines[start : start + 20] if "everywhere" in line and "8443" in line]
+    tuples = [line for line in lines[start : start + 20] if " . th dport . " in line]
+    assert all("fib daddr type local" in line for line in wide)
+    assert all("everywhere" not in line or "fib daddr type local" in line for line in tuples)
