@@ -7,6 +7,7 @@ addresses. Nothing here touches a socket.
 from __future__ import annotations
 
 import ipaddress
+import itertools
 import struct
 from dataclasses import dataclass
 
@@ -108,8 +109,15 @@ def neighbour_solicitation(src: str, target: str, mac: str) -> bytes:
     return icmp(src, group, 135, 0, bytes(4) + address + option, ttl=255)
 
 
-def fragments(packet: bytes, size: int = 1200, *, ident: int = 77) -> list[bytes]:
-    """Cut an IP packet into fragments of at most `size` payload bytes (a multiple of 8)."""
+_IDENTS = itertools.cycle(range(1000, 0x10000))
+
+
+def fragments(packet: bytes, size: int = 1200, *, ident: int | None = None) -> list[bytes]:
+    """Cut an IP packet into fragments of at most `size` payload bytes (a multiple of 8).
+
+    Each packet is another one to the kernel: what an earlier test left half sent is no part of it.
+    """
+    ident = next(_IDENTS) if ident is None else ident
     seen = parse(packet)
     start = IPV6_HEADER if seen.family == 6 else IPV4_HEADER
     body = packet[start:]
