@@ -187,9 +187,7 @@ class _Drafting:
                     if family is piece.family and number is not None and (kinds is None or number in kinds)
                 }
                 if "echo-request" in names:
-                    names = (
-                        {"echo-request"} if kinds is None else names & _COMMON_REQUESTS or {"echo-request"}
-                    )
+                    names = {"echo-request"}  # with it comes what nobody asks for any more
                 if names:
                     key = (tuple(sorted(names)), piece.devices, piece.sources is None)
                     pieces.setdefault(key, []).append((piece, names))
@@ -401,9 +399,6 @@ def _renamed(declarations: Sequence[model.Declaration]) -> Iterator[model.Declar
         number = seen[base] = seen.get(base, 0) + 1
         name = base if number == 1 else f"{base}-{number}"
         yield replace(one, origin=replace(one.origin, name=name))
-
-
-_COMMON_REQUESTS = frozenset(("echo-request", "timestamp-request", "address-mask-request"))
 
 
 def _network(address: Address) -> Network:

@@ -20,6 +20,7 @@ from notrack.site.model import Default
 from notrack.text.record import dataclass
 
 _OF_FLOWS = (Field.STATE, Field.CT_DIRECTION, Field.CT_SNAT, Field.CT_DNAT, Field.CT_MARK)
+_UNMOVED = (Field.CT_DIRECTION, Field.CT_SNAT, Field.CT_DNAT)  # of a first packet, as it comes in
 _NOBODYS = 253  # a protocol for experiments: what becomes of it becomes of everything that is not named
 
 
@@ -65,7 +66,8 @@ class Openings:
         first = space.join(self.model.first_packets().diagram, states)
         tcp = space.among(Field.PROTOCOL, 6)
         syn = space.join(space.complement(tcp), space.among(Field.FLAGS, 2))
-        return space.all_of((self.model.passage(way).domain, first, syn, self._plain(way)))
+        unmoved = space.cube({field: IntervalSet.single(0) for field in _UNMOVED})
+        return space.all_of((self.model.passage(way).domain, first, syn, unmoved, self._plain(way)))
 
     def _plain(self, way: Way) -> int:
         """To the host's own addresses, or to others: not to groups or broadcast."""
@@ -77,6 +79,10 @@ class Openings:
 
     def _icmp(self) -> int:
         return self.space.among(Field.PROTOCOL, ICMP_PROTOCOL[self.family])
+
+    def _messages(self) -> int:
+        """ICMP, that of the other family among it: nobody sends that, and no declaration is made of it."""
+        return self.space.among(Field.PROTOCOL, IntervalSet.of((p, p) for p in ICMP_PROTOCOL.values()))
 
     def _stateless(self, diagram: int) -> int:
         return self.space.exists(diagram, _OF_FLOWS)
@@ -112,7 +118,7 @@ class Openings:
 
     def _pieces(self, way: Way, packets: int) -> Pieces:
         space = self.space
-        beside = space.complement(self._icmp())
+        beside = space.complement(self._messages())
         domain = space.all_of((self.domain(way), beside, self._source(way)))
         domain = space.minus(domain, self._turned(way))
         return pieces(space, space.meet(packets, domain), domain, self.known)
@@ -168,7 +174,7 @@ class Openings:
         if outward:
             passing = self.model.passage(way).accepted(PacketSet(space, asked))
             asked = space.may(passing.diagram)
-        beside = space.complement(self._icmp())
+        beside = space.complement(self._messages())
         whole = space.among(Field.FRAGMENT, 0)
         return space.all_of((self._stateless(asked), whole, beside, self._source(way)))
 
@@ -198,9 +204,8 @@ class Openings:
         """Whether the answers to what the host itself starts come back by the state of their flows."""
         space = self.space
         known = space.among(Field.STATE, State.ESTABLISHED)
-        asked = space.all_of(
-            (self.model.passage(Way.LOCAL_IN).domain, known, space.among(Field.PROTOCOL, 17))
-        )
-        return not space.minus(
-            asked, self.model.passage(Way.LOCAL_IN).accepted(PacketSet(space, asked)).diagram
-        )
+        own = space.among(Field.DESTINATION_TYPE, AddressType.LOCAL)
+        passage = self.model.passage(Way.LOCAL_IN)
+        asked = space.all_of((passage.domain, known, own, space.among(Field.PROTOCOL, 17)))
+        passing = passage.accepted(PacketSet(space, asked))
+        return not space.minus(space.may(asked), space.may(passing.diagram))
