@@ -112,7 +112,9 @@ def _names(protocols: IntervalSet) -> list[str]:
 def _choice(bound: Bound, words: Callable[[IntervalSet], str], but: str = "any but") -> str:
     """The values, or what they leave out if that is less to say."""
     if bound.others and len(bound.others.spans) < len(bound.values.spans):
-        return f"{but} {words(bound.others)}"
+        left_out = words(bound.others)
+        if " but " not in left_out:
+            return f"{but} {left_out}"
     return words(bound.values)
 
 
