@@ -8,7 +8,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import field, replace
 
 from notrack.draft.openings import Openings
-from notrack.draft.pieces import PORTED, Piece
+from notrack.draft.pieces import Piece
+from notrack.draft.wording import Group, groups, named, traffic_of, words
 from notrack.netfilter.host import Host
 from notrack.netfilter.ways import Way
 from notrack.packets.address import ANY, Address, AddressSet, Family, Network, prefixes
@@ -16,13 +17,10 @@ from notrack.packets.intervals import IntervalSet
 from notrack.ruleset.core import Nat, NatKind, Ruleset
 from notrack.site import model
 from notrack.site.tables.icmp_names import ICMP_TYPES
-from notrack.site.tables.service_names import SERVICE_PORTS
 from notrack.text.record import dataclass
 from notrack.text.source import Source
 
 _NOWHERE = Source("draft", "").span(0, 0)
-_PROTOCOL_NAMES = {6: "tcp", 17: "udp", 132: "sctp", 47: "gre", 50: "esp", 51: "ah", 112: "vrrp", 89: "ospf"}
-_FEW = 32  # prefixes that stand in a declaration; more get a network of their own
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +111,7 @@ class _Drafting:
                     )
                 else:
                     self.unsaid.append(
-                        f"{view.family.label}: {_words(piece)} is stopped although the rest gets in:"
+                        f"{view.family.label}: {words(piece)} is stopped although the rest gets in:"
                         " say instead what gets in, with `default input drop`"
                     )
             self.left_out("to the host", view, made.left)
@@ -131,7 +129,7 @@ class _Drafting:
                 found += [self.opened(view, piece) for piece in made.found]
                 self.left_out("to the host", view, made.left)
             tracked_here = any(view.model.tracks for view in self.views)
-            for group in _groups(found):
+            for group in groups(found):
                 told += self.service(group, untracked and tracked_here)
         yield from _renamed(_distinct(told))
 
@@ -142,12 +140,12 @@ class _Drafting:
             return replace(piece, sources=None)
         return piece
 
-    def service(self, group: _Group, untracked: bool) -> Iterator[model.Declaration]:
+    def service(self, group: Group, untracked: bool) -> Iterator[model.Declaration]:
         first = group.pieces[0]
         tracking = model.Tracking.UNTRACKED if untracked else model.Tracking.AUTO
         if first.protocols is None and first.ports is None and first.source_ports is None:
             if first.destinations is None:
-                peers, families = group.peers("sources"), group.families(self.views)
+                peers, families = group.peers("sources"), group.families
                 yield model.Trust(
                     self.origin("trust", "trusted"),
                     (),
@@ -157,16 +155,16 @@ class _Drafting:
                     devices=self.through(first.devices),
                 )
             else:
-                self.unsaid.append(f"everything to some own addresses alone: {_words(first)}")
+                self.unsaid.append(f"everything to some own addresses alone: {words(first)}")
             return
         if first.source_ports is not None:
-            self.unsaid.append(f"told by the source port: {_words(first)}")
+            self.unsaid.append(f"told by the source port: {words(first)}")
             return
-        for label, traffic in _named(first, group.protocols):
+        for label, traffic in named(first, group.protocols):
             yield model.Service(
                 self.origin("service", label),
                 traffic,
-                group.families(self.views),
+                group.families,
                 tracking,
                 peers=group.peers("sources"),
                 own=group.own(),
@@ -193,12 +191,12 @@ class _Drafting:
                     pieces.setdefault(key, []).append((piece, names))
             self.left_out("ICMP to the host", view, made.left)
         for several in pieces.values():
-            group = _Group([piece for piece, _ in several])
+            group = Group([piece for piece, _ in several])
             types = tuple(ICMP_TYPES[name] for name in sorted(several[0][1]))
             yield model.Icmp(
                 self.origin("icmp", "ping"),
                 (),
-                group.families(self.views),
+                group.families,
                 types=types,
                 peers=group.peers("sources"),
                 devices=self.through(group.pieces[0].devices),
@@ -212,15 +210,15 @@ class _Drafting:
             made = view.named(Way.LOCAL_OUT)
             found += made.found
             self.left_out("from the host", view, made.left)
-        for group in _groups(found, peer="destinations"):
+        for group in groups(found, peer="destinations"):
             first = group.pieces[0]
             if first.sources is not None:
-                self.unsaid.append(f"from some own addresses alone: {_words(first)}")
-            for label, traffic in _named(first, group.protocols):
+                self.unsaid.append(f"from some own addresses alone: {words(first)}")
+            for label, traffic in named(first, group.protocols):
                 yield model.Client(
                     self.origin("client", f"to-{label}"),
                     traffic,
-                    group.families(self.views),
+                    group.families,
                     peers=group.peers("destinations"),
                     from_ports=first.source_ports,
                     out_devices=self.through(first.out_devices),
@@ -234,16 +232,16 @@ class _Drafting:
             made = view.named(Way.FORWARD)
             found += made.found
             self.left_out("forwarded", view, made.left)
-        for group in _groups(found, peer=None):
+        for group in groups(found, peer=None):
             first = group.pieces[0]
             if first.source_ports is not None:
-                self.unsaid.append(f"forwarded, told by the source port: {_words(first)}")
+                self.unsaid.append(f"forwarded, told by the source port: {words(first)}")
                 continue
-            for label, traffic in _named(first, group.protocols):
+            for label, traffic in named(first, group.protocols):
                 yield model.Route(
                     self.origin("route", label),
                     traffic,
-                    group.families(self.views),
+                    group.families,
                     sources=group.peers("sources"),
                     destinations=group.peers("destinations"),
                     devices=self.through(first.devices),
@@ -268,7 +266,7 @@ class _Drafting:
                 continue
             for piece in one.found.found:
                 if piece.protocols is not None:
-                    self.unsaid.append(f"translated by protocol or port: {_words(piece)} ({nat.text})")
+                    self.unsaid.append(f"translated by protocol or port: {words(piece)} ({nat.text})")
                 if not piece.out_devices:
                     self.unsaid.append(f"translated by whatever interface it leaves: {nat.text}")
                     continue
@@ -294,7 +292,7 @@ class _Drafting:
             for one in view.translated(way, kind):
                 nat = one.nat
                 for piece in one.found.found:
-                    traffic = _traffic(piece)
+                    traffic = traffic_of(piece)
                     if not traffic:
                         self.unsaid.append(f"translated whatever its port is: {nat.text}")
                         continue
@@ -414,119 +412,3 @@ def _single(nat: Nat, family: Family) -> AddressSet | None:
     if nat.addresses is None or nat.addresses.size() != 1:
         return None
     return _of(family, nat.addresses)
-
-
-@dataclass
-class _Group:
-    """Pieces that differ in the peers of their families alone, and in protocols of one name."""
-
-    pieces: list[Piece]
-
-    def peers(self, side: str) -> AddressSet:
-        """The addresses of a side, for all families."""
-        spans: dict[Family, IntervalSet] = {}
-        for piece in self.pieces:
-            values = getattr(piece, side)
-            values = piece.family.whole if values is None else values
-            spans[piece.family] = spans.get(piece.family, IntervalSet()) | values
-        there = AddressSet(spans.get(Family.IPV4, IntervalSet()), spans.get(Family.IPV6, IntervalSet()))
-        whole = all(spans[family] == family.whole for family in spans)
-        return ANY if whole else there
-
-    def own(self) -> AddressSet | None:
-        if all(piece.destinations is None for piece in self.pieces):
-            return None
-        return self.peers("destinations")
-
-    def families(self, views: Sequence[Openings]) -> frozenset[Family]:
-        """Both, unless the pieces are of one alone."""
-        return frozenset(piece.family for piece in self.pieces) if len(views) else model.BOTH
-
-    @property
-    def protocols(self) -> tuple[int, ...]:
-        return tuple(dict.fromkeys(p for piece in self.pieces for p in piece.protocols or ()))
-
-
-def _groups(pieces: Iterable[Piece], peer: str | None = "sources") -> list[_Group]:
-    """Pieces that one declaration says together: the same but for their family and their peers."""
-    found: dict[tuple[object, ...], _Group] = {}
-    for piece in pieces:
-        bound = (piece.sources is None, piece.destinations is None)
-        key = (piece.protocols, piece.ports, piece.source_ports, piece.devices, piece.out_devices, bound)
-        group = found.setdefault(key, _Group([]))
-        clash = any(
-            one.family is piece.family
-            and any(
-                getattr(one, side) != getattr(piece, side)
-                for side in ("sources", "destinations")
-                if side != peer
-            )
-            for one in group.pieces
-        )
-        if clash:
-            found[(*key, len(found))] = _Group([piece])
-        else:
-            group.pieces.append(piece)
-    return list(found.values())
-
-
-def _traffic(piece: Piece) -> tuple[model.Traffic, ...]:
-    """What a piece asks for; nothing for all protocols."""
-    return tuple(
-        model.Traffic(
-            protocol, piece.ports if piece.ports is not None and protocol in PORTED else model.ALL_PORTS
-        )
-        for protocol in piece.protocols or ()
-    )
-
-
-def _named(piece: Piece, protocols: Sequence[int]) -> Iterator[tuple[str, tuple[model.Traffic, ...]]]:
-    """Traffic under the names that people know: well-known ports each by itself, the rest together."""
-    if piece.ports is None or not set(protocols) <= set(PORTED):
-        names = [_PROTOCOL_NAMES.get(p, f"proto-{p}") for p in protocols] or ["anything"]
-        yield "-".join(names[:2]), tuple(model.Traffic(p) for p in protocols)
-        return
-    by_name: dict[str, list[int]] = {}
-    rest = piece.ports
-    if sum(1 for low, high in piece.ports if low == high) <= 40:
-        for low, high in piece.ports:
-            if low == high and (name := _WELL_KNOWN.get(low)):
-                by_name.setdefault(name, []).append(low)
-                rest = rest - IntervalSet.single(low)
-    for name, ports in by_name.items():
-        values = IntervalSet.of((port, port) for port in ports)
-        yield name, tuple(model.Traffic(p, values) for p in protocols)
-    if rest:
-        label = "-".join(_PROTOCOL_NAMES[p] for p in protocols)
-        low, high = next(iter(rest))
-        yield (
-            f"{label}-{low}" + (f"-{high}" if high != low else ""),
-            tuple(model.Traffic(p, rest) for p in protocols),
-        )
-
-
-_WELL_KNOWN: dict[int, str] = {}
-for _name, _port in SERVICE_PORTS.items():
-    _WELL_KNOWN.setdefault(_port, _name)
-_WELL_KNOWN |= {53: "dns", 80: "web", 443: "web"}
-
-
-def _words(piece: Piece) -> str:
-    """A piece as messages name it."""
-    from notrack.plan.words import address_words, port_words
-
-    parts = [
-        ", ".join(_PROTOCOL_NAMES.get(p, f"protocol {p}") for p in (piece.protocols or ())[:4])
-        or "everything"
-    ]
-    if piece.ports is not None:
-        parts.append(f"port {port_words(piece.ports)}")
-    if piece.source_ports is not None:
-        parts.append(f"from port {port_words(piece.source_ports)}")
-    if piece.sources is not None:
-        parts.append(f"from {address_words(piece.sources, piece.family)}")
-    if piece.destinations is not None:
-        parts.append(f"to {address_words(piece.destinations, piece.family)}")
-    if piece.devices:
-        parts.append(f"in {', '.join(piece.devices)}")
-    return " ".join(parts)
