@@ -324,6 +324,10 @@ class _Drafting:
 
     def assumptions(self) -> None:
         for view in self.views:
+            for piece in view.to_groups().found:
+                self.unsaid.append(
+                    f"to a group or to broadcast, which a `peer ... at ...` says: {words(piece)}"
+                )
             for name in view.rests_on:
                 self.unsaid.append(f"a match that no packet decides (it was taken to hold): {name}")
 

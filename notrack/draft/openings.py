@@ -113,6 +113,22 @@ class Openings:
         """What is not let through, where nearly everything is."""
         return self._pieces(way, self.space.minus(self.domain(way), self.accepted(way)))
 
+    def to_groups(self) -> Pieces:
+        """What is let in that goes to groups or to broadcast, where rules name such an address."""
+        space = self.space
+        kinds = IntervalSet(((AddressType.BROADCAST, AddressType.BROADCAST),)) | IntervalSet.single(
+            AddressType.MULTICAST
+        )
+        passage = self.model.passage(Way.LOCAL_IN)
+        states = space.join(self.model.first_packets().diagram, space.among(Field.STATE, State.UNTRACKED))
+        beside = space.complement(self._messages())
+        whole = space.among(Field.FRAGMENT, 0)
+        parts = (passage.domain, states, beside, whole, space.among(Field.DESTINATION_TYPE, kinds))
+        asked = space.all_of((*parts, self._source(Way.LOCAL_IN)))
+        passing = self._stateless(space.may(passage.accepted(PacketSet(space, asked)).diagram))
+        found = pieces(space, passing, self._stateless(asked), self.known)
+        return Pieces(tuple(one for one in found.found if one.destinations is not None))
+
     def domain(self, way: Way) -> int:
         return self._stateless(self.opening(way))
 

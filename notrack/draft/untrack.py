@@ -17,6 +17,10 @@ from notrack.draft.raw import untracking
 from notrack.draft.service import Asked
 from notrack.draft.texts import Read, applied
 from notrack.draft.twins import twins
+from notrack.lint.collection import named
+from notrack.lint.engine import lint
+from notrack.lint.finding import Finding
+from notrack.lint.subject import Subject
 from notrack.netfilter.host import Host
 from notrack.netfilter.ways import Way
 from notrack.packets.address import Family
@@ -27,6 +31,7 @@ from notrack.ruleset.formats import Reading
 from notrack.text.record import dataclass
 from notrack.text.source import Source
 
+_JUDGES = ("NT401", "NT402", "NT403", "NT501", "NT507")
 _ROUNDS = 40  # twins that are added before it is given up; each lets through all that its rule let through
 
 
@@ -89,13 +94,10 @@ class _Search:
                 return self.refused(found)
             lost = next((change for one in found for change in _lost(one)), None)
             if lost is None:
-                return self.settled(texts, found)
+                return self.settled(now, texts, found)
             better = self.mended(now, texts, lost, found)
             if better is None:
-                message = (
-                    "this packet passes now and would be dropped, and no rule beside those there mends it"
-                )
-                return self.refused(Obstacle(message, lost.witness()))
+                return self.refused(_hopeless(lost))
             texts = better
         return self.refused(
             Obstacle("too many rules let this service through by the state of its flows", None)
@@ -114,12 +116,14 @@ class _Search:
         undecided = [words for one in found for words in one.undecided]
         return Obstacle(f"not decided whether all else stays: {undecided[0]}", None) if undecided else found
 
-    def settled(self, texts: tuple[Source, ...], found: tuple[Difference, ...]) -> Untracked:
+    def settled(self, now: Reading, texts: tuple[Source, ...], found: tuple[Difference, ...]) -> Untracked:
         """The change, unless it does more than to untrack the service."""
+        if (fault := self.fault(now)) is not None:
+            return self.refused(fault)
         exposed: list[Change] = []
         for one in found:
             for change in one.changes:
-                if change.kind == TRANSLATION:
+                if change.kind == TRANSLATION and not self.from_the_service(change):
                     return self.refused(Obstacle("the rules translate this packet", change.witness()))
                 if change.kind == VERDICT and change.after.passes and not _guessed(change):
                     if not self.only_tracking_tells(change):
@@ -132,6 +136,21 @@ class _Search:
             line for source in texts for line in source.text.splitlines() if line not in old and line.strip()
         ]
         return Untracked(texts, found, tuple(exposed), added=tuple(added))
+
+    def fault(self, now: Reading) -> Obstacle | None:
+        """What the linter finds in the new rules and not in the old ones, of what a comparison of single
+        packets cannot see: a port that a translation may choose, a helper that loses its flows."""
+        known = [(one.code, one.span.text) for one in self.findings(self.before)]
+        for one in self.findings(now):
+            if (one.code, one.span.text) in known:
+                known.remove((one.code, one.span.text))
+            else:
+                return Obstacle(one.fault.message, one.fault.witness, one.span, one.fault.help)
+        return None
+
+    def findings(self, reading: Reading) -> tuple[Finding, ...]:
+        rules = [rule for code in _JUDGES if (rule := named(code)) is not None]
+        return lint(Subject(reading, self.host), rules).findings
 
     def mended(
         self, now: Reading, texts: tuple[Source, ...], lost: Change, found: tuple[Difference, ...]
@@ -167,8 +186,11 @@ class _Search:
 
     def only_tracking_tells(self, change: Change) -> bool:
         """Whether packets pass now only because nothing but tracking could tell them from those of a flow."""
-        if change.role is Role.STRAY:
-            return True
+        return change.role is Role.STRAY or self.from_the_service(change)
+
+    def from_the_service(self, change: Change) -> bool:
+        """Whether the host itself sends the packets from the service's ports: they are its answers, which
+        nothing else looks like."""
         own = change.way in (Way.LOCAL_OUT, Way.LOOPBACK)
         return own and change.packets <= answers_set(change.packets.space, self.asked)
 
@@ -181,6 +203,18 @@ def _lost(one: Difference) -> list[Change]:
         if change.before.passes and not change.after.passes and not _guessed(change)
     ]
     return sorted(found, key=lambda change: _ORDER.index(change.role))
+
+
+def _hopeless(lost: Change) -> Obstacle:
+    """Why no rule can let a packet through again."""
+    if lost.way is Way.FORWARD and lost.role in (Role.ANSWER, Role.LATER):
+        return Obstacle(
+            "a flow that is translated here may be given a port of the service: such an answer would be lost",
+            lost.witness(),
+            help="keep the translation away from that port first, as in `MASQUERADE --to-ports 1024-32767`",
+        )
+    message = "this packet passes now and would be dropped, and no rule beside those there mends it"
+    return Obstacle(message, lost.witness())
 
 
 def _guessed(change: Change) -> bool:

@@ -118,6 +118,24 @@ COMMIT
 -A FORWARD -m conntrack --ctstate RELATED,ESTABLISHED,DNAT -j ACCEPT
 COMMIT
 """
+MASQUERADED = """\
+*nat
+:PREROUTING ACCEPT [0:0]
+:POSTROUTING ACCEPT [0:0]
+-A POSTROUTING -s 10.8.0.0/24 -o eth0 -p udp -j MASQUERADE
+COMMIT
+*filter
+:INPUT DROP [0:0]
+:FORWARD DROP [0:0]
+:OUTPUT ACCEPT [0:0]
+-A INPUT -i lo -j ACCEPT
+-A INPUT -p icmp -j ACCEPT
+-A INPUT -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT
+-A INPUT -p udp -m udp --dport 51820 -j ACCEPT
+-A FORWARD -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT
+-A FORWARD -s 10.8.0.0/24 -i eth1 -o eth0 -j ACCEPT
+COMMIT
+"""
 HELPER = """\
 *raw
 :PREROUTING ACCEPT [0:0]
@@ -270,6 +288,12 @@ class TestRefusals:
         assert "what only tracked flows have" in found.refusals[0].message
         span = found.refusals[0].span
         assert span is not None and span.line == 4
+
+    def test_a_port_that_masquerading_may_choose(self) -> None:
+        masqueraded = MASQUERADED.replace("MASQUERADE", "MASQUERADE --to-ports 1024-32767")
+        found = run("udp 51820", ("rules.v4", MASQUERADED))
+        assert found.refusals and "translated" in found.refusals[0].message
+        assert run("udp 51820", ("rules.v4", masqueraded)).refusals == ()
 
     def test_nothing_is_tracked(self) -> None:
         assert "nothing to take out" in run("udp 53", ("rules.v4", STATELESS)).refusals[0].message
