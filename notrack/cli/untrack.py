@@ -147,6 +147,8 @@ def _explain(found: Untracked) -> None:
 
     rules = sum(1 for line in found.added if "notrack untrack" in line and not line.startswith("#"))
     note(f"{rules} rules added; proven: no packet of a flow is treated otherwise than before")
+    for words in found.assumed:
+        note(f"assumed: {words}")
     told: dict[object, object] = {}
     for change in found.exposed:
         told.setdefault((change.role, change.way), change.witness())

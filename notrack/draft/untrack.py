@@ -25,6 +25,9 @@ from notrack.netfilter.host import Host
 from notrack.netfilter.ways import Way
 from notrack.packets.address import Family
 from notrack.packets.budget import TooHard
+from notrack.packets.fields import Field
+from notrack.packets.intervals import IntervalSet
+from notrack.packets.packet_set import PacketSet
 from notrack.proof.difference import TRANSLATION, VERDICT, Change, Difference, difference
 from notrack.proof.difference_roles import Role
 from notrack.ruleset.formats import Reading
@@ -40,13 +43,14 @@ class Untracked:
     """The texts after the change, in their order. `refusals` not empty: nothing was changed, and why.
 
     `changes`: how the rules differ as functions of packets; `exposed`: packets that pass now and did not,
-    which only tracking could tell from packets of a flow.
+    which only tracking could tell from packets of a flow; `assumed`: what was taken for granted.
     """
 
     sources: tuple[Source, ...]
     changes: tuple[Difference, ...] = ()
     exposed: tuple[Change, ...] = ()
     refusals: tuple[Obstacle, ...] = ()
+    assumed: tuple[str, ...] = ()
     added: tuple[str, ...] = field(default=())
 
 
@@ -135,7 +139,9 @@ class _Search:
         added = [
             line for source in texts for line in source.text.splitlines() if line not in old and line.strip()
         ]
-        return Untracked(texts, found, tuple(exposed), added=tuple(added))
+        granted = (_from_service_port(change) for one in found for change in one.of_kind(VERDICT))
+        assumed = tuple(dict.fromkeys(words for words in granted if words is not None))
+        return Untracked(texts, found, tuple(exposed), assumed=assumed, added=tuple(added))
 
     def fault(self, now: Reading) -> Obstacle | None:
         """What the linter finds in the new rules and not in the old ones, of what a comparison of single
@@ -217,10 +223,33 @@ def _hopeless(lost: Change) -> Obstacle:
     return Obstacle(message, lost.witness())
 
 
+_TCP = 6
+_PRIVILEGED = IntervalSet(((1, 1023),))
+
+
+def _from_service_port(change: Change) -> str | None:
+    """What is assumed if these answers are not missed: they are answers to TCP connections started from the
+    service's own port. On the host the service holds it; of others, none start from a port below 1024, and a
+    translation gives such ports to such alone. (UDP programs do ask from their own port: time, names, IKE.)
+    """
+    if change.role is not Role.ANSWER:
+        return None
+    space = change.packets.space
+    tcp = PacketSet.where(space, Field.PROTOCOL, _TCP)
+    if change.way is Way.LOCAL_IN and change.packets <= tcp:
+        return "the host itself starts no TCP connection from the service's port"
+    low = tcp & PacketSet.where(space, Field.DESTINATION_PORT, _PRIVILEGED)
+    if change.way is Way.FORWARD and change.packets <= low:
+        return "no TCP connection that is translated here starts from a port below 1024"
+    return None
+
+
 def _guessed(change: Change) -> bool:
     """Whether only flows have such packets that are not there: what a helper brings to the service (a rule
     that gives it one is an obstacle), errors about flows that became tracked."""
-    return change.role is Role.RELATED or (change.role is Role.ERROR and change.after.passes)
+    if change.role is Role.RELATED or _from_service_port(change) is not None:
+        return True
+    return change.role is Role.ERROR and change.after.passes
 
 
 _ORDER = [Role.OPENING, Role.ANSWER, Role.LATER, Role.ERROR, Role.STRAY, Role.RELATED]

@@ -320,3 +320,14 @@ def test_a_host_whose_addresses_are_known() -> None:
         '{"schema_version": 1, "interfaces": [{"name": "lo", "addresses": []}], "forwards_ipv4": false}'
     )
     assert run("udp 53", ("rules.v4", DEBIAN), host=host).refusals == ()
+
+
+def test_a_gateway_whose_inside_is_trusted() -> None:
+    """Some peers from outside, everybody from inside: the service's port is nobody's client port."""
+    trusted = (
+        "-A INPUT -i eth1 -j ACCEPT\n-A INPUT -s 198.51.100.0/24 -p tcp -m tcp --dport 22 -j ACCEPT\nCOMMIT"
+    )
+    text = MASQUERADED[: MASQUERADED.rindex("COMMIT")] + trusted + "\n"
+    found = run("tcp 22", ("rules.v4", text))
+    assert found.refusals == ()
+    assert sum("--notrack" in line for line in found.added) == 3
