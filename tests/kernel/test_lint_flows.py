@@ -45,25 +45,19 @@ def mended(text: str) -> str:
     return fixed([Source("rules.v4", text)], read, RULES, unsafe=True)[0].text
 
 
-@pytest.fixture(autouse=True)
-def xtables(backend: str) -> None:
-    if backend == "nft":
-        pytest.skip("one text for both backends of iptables")
-
-
 @pytest.mark.parametrize("legs", ([ASKED], [ANSWERED], [ASKED, ANSWERED.replace("sport", "dport")]))
-def test_half_tracked_flows_leave_entries_until_mended(lab: Lab, backend: str, legs: list[str]) -> None:
+def test_half_tracked_flows_leave_entries_until_mended(lab: Lab, xtables: str, legs: list[str]) -> None:
     """NT101 and NT103: the table fills; after the fix it stays empty, and the service answers."""
     text = xt(raw=legs, filter=[DROP_IN, LO, STATEFUL, OPEN])
     assert codes(text) in ({"NT101"}, {"NT103"})
-    load(lab, backend, text)
+    load(lab, xtables, text)
     lab.host.listen("tcp", 80)
     lab.client.tcp(OWN[4], 80)
     assert lab.conntrack_count() == 1
     better = mended(text)
     assert codes(better) == set()
     lab.clear()
-    load(lab, backend, better)
+    load(lab, xtables, better)
     assert lab.client.tcp(OWN[4], 80).ok
     assert lab.conntrack_count() == 0
 
@@ -76,16 +70,16 @@ def test_half_tracked_flows_leave_entries_until_mended(lab: Lab, backend: str, l
         ("NT202", [DROP_IN, DROP_OUT, LO, OPEN, "-A OUTPUT -m conntrack --ctstate ESTABLISHED -j ACCEPT"]),
     ),
 )
-def test_a_service_is_dead_until_mended(lab: Lab, backend: str, code: str, rules: list[str]) -> None:
+def test_a_service_is_dead_until_mended(lab: Lab, xtables: str, code: str, rules: list[str]) -> None:
     """NT201, NT202 and NT205: nobody is answered; after the fix everybody is."""
     text = xt(raw=[ASKED, ANSWERED], filter=rules)
     assert codes(text) == {code}
-    load(lab, backend, text)
+    load(lab, xtables, text)
     lab.host.listen("tcp", 80)
     assert not lab.client.tcp(OWN[4], 80).ok
     better = mended(text)
     assert codes(better) == set()
-    load(lab, backend, better)
+    load(lab, xtables, better)
     assert lab.client.tcp(OWN[4], 80).ok
     assert lab.conntrack_count() == 0
 
@@ -99,17 +93,17 @@ def test_a_service_is_dead_until_mended(lab: Lab, backend: str, code: str, rules
     ),
 )
 def test_local_connections_break_where_it_is_said(
-    lab: Lab, backend: str, asked: str, drops: str, works: bool
+    lab: Lab, xtables: str, asked: str, drops: str, works: bool
 ) -> None:
     """NT104: a drop of INVALID ends a local client's connection to a local service, or does not."""
     invalid = f"-A {drops} -m conntrack --ctstate INVALID -j DROP"
     text = xt(raw=[asked, ANSWERED], filter=[invalid, LO])
     assert ("NT104" in codes(text)) is not works
-    load(lab, backend, text)
+    load(lab, xtables, text)
     lab.host.listen("tcp", 80)
     assert lab.host.tcp("127.0.0.1", 80).ok is works
     if not works:
-        load(lab, backend, mended(text))
+        load(lab, xtables, mended(text))
         lab.clear()
-        load(lab, backend, mended(text))
+        load(lab, xtables, mended(text))
         assert lab.host.tcp("127.0.0.1", 80).ok
