@@ -63,7 +63,7 @@ def _data(node: t.Expression, sets: Sets) -> tuple[t.Expression | None, ...]:
 
 
 def _address(node: t.Expression | None) -> IntervalSet | None:
-    first = node.parts[0] if isinstance(node, t.Concat) else node
+    first = next(iter(node.parts), None) if isinstance(node, t.Concat) else node
     if first is None:
         return None
     return next((found for reads in _ADDRESSES if (found := values(reads, first)) is not None), None)
@@ -78,7 +78,7 @@ def _ports_behind(node: t.Expression, sets: Sets) -> IntervalSet | None:
     found = _data(node, sets)
     if not any(isinstance(part, t.Concat) for part in found):
         return None
-    behind = [part.parts[1] if isinstance(part, t.Concat) else None for part in found]
+    behind = [part.parts[1] if isinstance(part, t.Concat) and len(part.parts) > 1 else None for part in found]
     known = _union(_port(part) for part in behind)
     return core.ANY_PORT if known is None else known
 

@@ -9,9 +9,11 @@ import pytest
 
 from notrack.ruleset.nft import tree as t
 from notrack.ruleset.nft.json_reader import read_json
+from notrack.ruleset.nft.lower import lowered
 from notrack.ruleset.nft.reader import read
 from notrack.ruleset.nft.writer import write
 from notrack.text.diagnostic import Severity
+from notrack.text.source import Source
 
 HERE = Path(__file__).parent
 
@@ -115,3 +117,18 @@ def test_a_fault_in_the_json_has_its_place() -> None:
     assert [(fault.span.line, fault.span.column) for fault in found] == [(2, 13)]
     assert read_json("[]")[1][0].severity is Severity.ERROR
     assert read_json('{"nftables": 5}')[1][0].help is not None
+
+
+@pytest.mark.parametrize("parts", [[], ["192.0.2.5"]])
+def test_a_translation_map_whose_data_is_half_a_pair_is_lowered(parts: list[str]) -> None:
+    """`dnat ip to ... map` with a concatenation of less than an address and a port."""
+    data = {"map": {"key": {"meta": {"key": "mark"}}, "data": {"set": [[1, {"concat": parts}]]}}}
+    place = {"family": "ip", "table": "t"}
+    chain = {**place, "name": "c", "type": "nat", "hook": "prerouting", "prio": -100, "policy": "accept"}
+    made = [
+        {"table": {"family": "ip", "name": "t"}},
+        {"chain": chain},
+        {"rule": {**place, "chain": "c", "expr": [{"dnat": {"family": "ip", "addr": data}}]}},
+    ]
+    tree, _ = read_json(Source("rules.json", json.dumps({"nftables": made})))
+    lowered(tree)
