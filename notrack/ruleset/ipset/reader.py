@@ -102,7 +102,7 @@ def _settings(words: Sequence[str]) -> tuple[Settings, str]:
     strange = ""
     index = 0
     while index < len(words):
-        name = words[index].lstrip("-") or words[index]
+        name = _option(words[index])
         after = words[index + 1] if index + 1 < len(words) else None
         index += 1
         if name in ("inet", "inet6"):
@@ -119,6 +119,13 @@ def _settings(words: Sequence[str]) -> tuple[Settings, str]:
             found.append((name, ""))
             strange = strange or f"no option {name!r}"
     return tuple(found), strange
+
+
+def _option(word: str) -> str:
+    """An option without the dashes that old texts put before it; any other word as it is."""
+    bare = word.lstrip("-")
+    known = bare in _FLAGS or bare in _VALUES or bare in ("inet", "inet6", "comment")
+    return bare if known else word
 
 
 class _Reader:

@@ -158,3 +158,12 @@ def test_it_is_known_by_what_stands_in_it(text: str) -> None:
 )
 def test_what_looks_a_little_like_it_is_something_else(text: str, form: Format) -> None:
     assert recognised(text) is form
+
+
+def test_words_behind_a_dash_that_are_no_option_stay_as_they_are() -> None:
+    """A comment whose quotes do not begin the word: what is written back reads the same."""
+    text = 'create web hash:ip,port comment\nadd web 192.0.2.1,tcp:80 comment -"the old one"\n'
+    made, problems = read(Source("sets", text))
+    assert problems
+    again, _ = read(Source("again", write(made)))
+    assert again.lines == made.lines
