@@ -9,7 +9,6 @@ service, beside it. That goes on until the comparison finds no packet whose verd
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import field
 
 from notrack.draft.obstacles import Obstacle, answers_set, obstacles
 from notrack.draft.peers import narrowed
@@ -51,7 +50,7 @@ class Untracked:
     exposed: tuple[Change, ...] = ()
     refusals: tuple[Obstacle, ...] = ()
     assumed: tuple[str, ...] = ()
-    added: tuple[str, ...] = field(default=())
+    added: tuple[str, ...] = ()
 
 
 def untrack(sources: Sequence[Source], asked: Asked, host: Host, read: Read) -> Untracked:
@@ -81,6 +80,15 @@ def _families(reading: Reading, asked: Asked) -> tuple[Family, ...]:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class _State:
+    """Texts on the way, the rules that they are, and how these differ from the rules before."""
+
+    texts: tuple[Source, ...]
+    now: Reading
+    found: tuple[Difference, ...]
+
+
 @dataclass
 class _Search:
     before: Reading
@@ -91,21 +99,26 @@ class _Search:
     read: Read
 
     def run(self, texts: tuple[Source, ...]) -> Untracked:
+        state = self.tried(texts)
         for _ in range(_ROUNDS):
-            now = self.read(texts)
-            found = self.compared(now)
-            if isinstance(found, Obstacle):
-                return self.refused(found)
-            lost = next((change for one in found for change in _lost(one)), None)
+            if isinstance(state, Obstacle):
+                return self.refused(state)
+            lost = next((change for one in state.found for change in _lost(one)), None)
             if lost is None:
-                return self.settled(now, texts, found)
-            better = self.mended(now, texts, lost, found)
+                return self.settled(state)
+            better = self.mended(state, lost)
             if better is None:
                 return self.refused(_hopeless(lost))
-            texts = better
+            state = better
         return self.refused(
             Obstacle("too many rules let this service through by the state of its flows", None)
         )
+
+    def tried(self, texts: tuple[Source, ...]) -> _State | Obstacle:
+        """Texts as rules, compared with the rules before."""
+        now = self.read(texts)
+        found = self.compared(now)
+        return found if isinstance(found, Obstacle) else _State(texts, now, found)
 
     def refused(self, reason: Obstacle) -> Untracked:
         return Untracked(self.original, refusals=(reason,))
@@ -120,28 +133,24 @@ class _Search:
         undecided = [words for one in found for words in one.undecided]
         return Obstacle(f"not decided whether all else stays: {undecided[0]}", None) if undecided else found
 
-    def settled(self, now: Reading, texts: tuple[Source, ...], found: tuple[Difference, ...]) -> Untracked:
+    def settled(self, state: _State) -> Untracked:
         """The change, unless it does more than to untrack the service."""
-        if (fault := self.fault(now)) is not None:
+        if (fault := self.fault(state.now)) is not None:
             return self.refused(fault)
-        exposed: list[Change] = []
-        for one in found:
-            for change in one.changes:
-                if change.kind == TRANSLATION and not self.from_the_service(change):
-                    return self.refused(Obstacle("the rules translate this packet", change.witness()))
-                if change.kind == VERDICT and change.after.passes and not _guessed(change):
-                    if not self.only_tracking_tells(change):
-                        return self.refused(
-                            Obstacle("this packet was dropped and would pass", change.witness())
-                        )
-                    exposed.append(change)
+        changes = [change for one in state.found for change in one.changes]
+        for change in changes:
+            if change.kind == TRANSLATION and not self.from_the_service(change):
+                return self.refused(Obstacle("the rules translate this packet", change.witness()))
+        opened = _opened(state.found)
+        for change in opened:
+            if not self.only_tracking_tells(change):
+                return self.refused(Obstacle("this packet was dropped and would pass", change.witness()))
         old = {line for source in self.original for line in source.text.splitlines()}
-        added = [
-            line for source in texts for line in source.text.splitlines() if line not in old and line.strip()
-        ]
-        granted = (_from_service_port(change) for one in found for change in one.of_kind(VERDICT))
+        lines = [line for source in state.texts for line in source.text.splitlines()]
+        added = tuple(line for line in lines if line not in old and line.strip())
+        granted = (_from_service_port(change) for change in changes if change.kind == VERDICT)
         assumed = tuple(dict.fromkeys(words for words in granted if words is not None))
-        return Untracked(texts, found, tuple(exposed), assumed=assumed, added=tuple(added))
+        return Untracked(state.texts, state.found, opened, assumed=assumed, added=added)
 
     def fault(self, now: Reading) -> Obstacle | None:
         """What the linter finds in the new rules and not in the old ones, of what a comparison of single
@@ -158,18 +167,15 @@ class _Search:
         rules = [rule for code in _JUDGES if (rule := named(code)) is not None]
         return lint(Subject(reading, self.host), rules).findings
 
-    def mended(
-        self, now: Reading, texts: tuple[Source, ...], lost: Change, found: tuple[Difference, ...]
-    ) -> tuple[Source, ...] | None:
-        """The texts with one more rule under which the lost packet passes, and no other packet newly does."""
-        for edits in twins(self.before, now, lost, self.asked, self.host):
-            trial = applied(texts, edits)
-            made = self.compared(self.read(trial))
-            if not isinstance(made, Obstacle) and self.better(made, found, lost):
+    def mended(self, state: _State, lost: Change) -> _State | None:
+        """One more rule, under which the lost packet passes and no other packet newly does."""
+        for edits in twins(self.before, state.now, lost, self.asked, self.host):
+            trial = self.tried(applied(state.texts, edits))
+            if not isinstance(trial, Obstacle) and self.better(trial.found, lost):
                 return trial
         return None
 
-    def better(self, made: tuple[Difference, ...], found: tuple[Difference, ...], lost: Change) -> bool:
+    def better(self, made: tuple[Difference, ...], lost: Change) -> bool:
         """Whether less is lost, and nothing passes that did not, beside what only tracking could tell."""
         witness = lost.witness()
         if witness is None:
@@ -182,13 +188,7 @@ class _Search:
             for change in _lost(one)
             if (change.role, change.way) == (lost.role, lost.way)
         )
-        opened = [
-            change
-            for one in made
-            for change in one.of_kind(VERDICT)
-            if change.after.passes and not _guessed(change) and not self.only_tracking_tells(change)
-        ]
-        return not still and not opened
+        return not still and all(self.only_tracking_tells(change) for change in _opened(made))
 
     def only_tracking_tells(self, change: Change) -> bool:
         """Whether packets pass now only because nothing but tracking could tell them from those of a flow."""
@@ -209,6 +209,16 @@ def _lost(one: Difference) -> list[Change]:
         if change.before.passes and not change.after.passes and not _guessed(change)
     ]
     return sorted(found, key=lambda change: _ORDER.index(change.role))
+
+
+def _opened(found: Sequence[Difference]) -> tuple[Change, ...]:
+    """Packets that pass and did not."""
+    return tuple(
+        change
+        for one in found
+        for change in one.of_kind(VERDICT)
+        if change.after.passes and not _guessed(change)
+    )
 
 
 def _hopeless(lost: Change) -> Obstacle:
