@@ -8,12 +8,12 @@ from itertools import product
 
 from notrack.draft.service import Asked
 from notrack.lint.mending.wording import Wording
-from notrack.packets.address import Family, address_text, prefix_text, prefixes
+from notrack.packets.address import Family, prefix_text, prefixes
 from notrack.packets.intervals import IntervalSet
+from notrack.packets.packet import PROTOCOL_NAMES
 from notrack.site.model import Traffic
 from notrack.text.record import dataclass
 
-_PROTOCOLS = {6: "tcp", 17: "udp", 132: "sctp"}
 _MULTIPORT = 15  # ports that one multiport match takes; a range counts as two
 
 
@@ -58,11 +58,7 @@ def _networks(addresses: IntervalSet, family: Family) -> list[str | None]:
     """Prefixes as text; None for all addresses."""
     if addresses == family.whole:
         return [None]
-    found: list[str | None] = []
-    for value, length in prefixes(addresses, family):
-        single = length == family.bits
-        found.append(address_text(value, family) if single else prefix_text(value, length, family))
-    return found
+    return [prefix_text(value, length, family) for value, length in prefixes(addresses, family)]
 
 
 def _portions(traffic: Traffic) -> Iterator[IntervalSet]:
@@ -89,7 +85,7 @@ def xtables_matches(line: Line, hook: str, family: Family) -> str:
             words += [option, address if "/" in address else f"{address}/{bits}"]
     if line.device is not None:
         words += ["-o" if hook == "OUTPUT" else "-i", line.device.replace("*", "+")]
-    name = _PROTOCOLS[line.protocol]
+    name = PROTOCOL_NAMES[line.protocol]
     words += ["-p", name, *_xtables_ports(line, name)]
     if line.local:
         words += ["-m", "addrtype", "--src-type" if line.answers else "--dst-type", "LOCAL"]
@@ -98,10 +94,14 @@ def xtables_matches(line: Line, hook: str, family: Family) -> str:
 
 def _xtables_ports(line: Line, name: str) -> list[str]:
     side = "sport" if line.answers else "dport"
-    texts = [str(low) if low == high else f"{low}:{high}" for low, high in line.ports]
+    texts = _port_texts(line.ports, ":")
     if len(texts) == 1:
         return ["-m", name, f"--{side}", texts[0]]
     return ["-m", "multiport", f"--{side}s", ",".join(texts)]
+
+
+def _port_texts(ports: IntervalSet, dash: str) -> list[str]:
+    return [str(low) if low == high else f"{low}{dash}{high}" for low, high in ports]
 
 
 def nft_matches(line: Line, hook: str, family: Family | None) -> str:
@@ -119,14 +119,14 @@ def nft_matches(line: Line, hook: str, family: Family | None) -> str:
 
 
 def nft_ports(line: Line) -> str:
-    texts = [str(low) if low == high else f"{low}-{high}" for low, high in line.ports]
+    texts = _port_texts(line.ports, "-")
     side = "sport" if line.answers else "dport"
     shown = texts[0] if len(texts) == 1 else "{ " + ", ".join(texts) + " }"
-    return f"{_PROTOCOLS[line.protocol]} {side} {shown}"
+    return f"{PROTOCOL_NAMES[line.protocol]} {side} {shown}"
 
 
 def ports_wording(line: Line, *, protocol_known: bool) -> Wording:
     """The protocol and the ports as one more match of a rule that is there."""
-    name = _PROTOCOLS[line.protocol]
+    name = PROTOCOL_NAMES[line.protocol]
     head = [] if protocol_known else ["-p", name]
     return Wording(" ".join([*head, *_xtables_ports(line, name)]), nft_ports(line))

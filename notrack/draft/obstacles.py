@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from notrack.draft.service import Asked
-from notrack.netfilter.host import Host
 from notrack.netfilter.model import Model
 from notrack.netfilter.visits import visits
 from notrack.netfilter.ways import Way
-from notrack.packets.address import Family
-from notrack.packets.budget import TooHard
 from notrack.packets.diagram import FULL
 from notrack.packets.fields import AddressType, Field
 from notrack.packets.intervals import IntervalSet
 from notrack.packets.packet_set import PacketSet
 from notrack.packets.space import Space
 from notrack.packets.witness import Witness
-from notrack.ruleset.core import ConnectionSet, Hook, Ruleset, Template
+from notrack.ruleset.core import ConnectionSet, Hook, Template
 from notrack.text.record import dataclass
 from notrack.text.source import Span
 
@@ -32,20 +29,14 @@ class Obstacle:
     help: str | None = None
 
 
-def obstacles(
-    ruleset: Ruleset, asked: Asked, families: tuple[Family, ...], host: Host
-) -> tuple[Obstacle, ...]:
-    """Everything that is in the way."""
-    if not families:
+def obstacles(models: Sequence[Model], asked: Asked) -> tuple[Obstacle, ...]:
+    """Everything that is in the way, in the rules as each family meets them. May raise `TooHard`."""
+    if not models:
         return (Obstacle("these rules hold nothing of the service's address family", None),)
-    try:
-        return tuple(one for family in families for one in _of_family(ruleset, asked, family, host))
-    except TooHard as reason:
-        return (Obstacle(f"the rules are too hard to tell what they do with the service ({reason})", None),)
+    return tuple(one for model in models for one in _of_family(model, asked))
 
 
-def _of_family(ruleset: Ruleset, asked: Asked, family: Family, host: Host) -> Iterator[Obstacle]:
-    model = Model(ruleset, family, host)
+def _of_family(model: Model, asked: Asked) -> Iterator[Obstacle]:
     if not model.tracks:
         return
     service = requests_set(model.space, asked)

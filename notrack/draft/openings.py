@@ -5,14 +5,14 @@ from __future__ import annotations
 from functools import cached_property
 
 from notrack.draft.pieces import Pieces, pieces
-from notrack.netfilter.chains import End
+from notrack.netfilter.chains import End, Outcome
 from notrack.netfilter.effects import Track
 from notrack.netfilter.host import Host
 from notrack.netfilter.model import Model
 from notrack.netfilter.ways import Way
 from notrack.packets.address import Family
 from notrack.packets.diagram import EMPTY
-from notrack.packets.fields import ICMP_PROTOCOL, AddressType, Field, State
+from notrack.packets.fields import ICMP_PROTOCOL, AddressType, Field, State, interface_name
 from notrack.packets.intervals import IntervalSet
 from notrack.packets.packet_set import PacketSet
 from notrack.ruleset.core import Among, Nat, NatKind, Ruleset
@@ -46,8 +46,6 @@ class Openings:
     @cached_property
     def known(self) -> tuple[str, ...]:
         """The devices that the host or the rules name."""
-        from notrack.packets.fields import interface_name
-
         names = dict.fromkeys(one.name for one in self.host.interfaces or ())
         for table in self.ruleset.tables:
             for chain in table.chains:
@@ -62,12 +60,16 @@ class Openings:
     def opening(self, way: Way) -> int:
         """All packets of a way that open a flow, known or not to be tracked, without their state."""
         space = self.space
-        states = space.among(Field.STATE, State.UNTRACKED)
-        first = space.join(self.model.first_packets().diagram, states)
         tcp = space.among(Field.PROTOCOL, 6)
         syn = space.join(space.complement(tcp), space.among(Field.FLAGS, 2))
         unmoved = space.cube({field: IntervalSet.single(0) for field in _UNMOVED})
-        return space.all_of((self.model.passage(way).domain, first, syn, unmoved, self._plain(way)))
+        return space.all_of((self.model.passage(way).domain, self._first, syn, unmoved, self._plain(way)))
+
+    @cached_property
+    def _first(self) -> int:
+        """Packets in the states that they have while no flow is known."""
+        untracked = self.space.among(Field.STATE, State.UNTRACKED)
+        return self.space.join(self.model.first_packets().diagram, untracked)
 
     def _plain(self, way: Way) -> int:
         """To the host's own addresses, or to others: not to groups or broadcast."""
@@ -93,10 +95,7 @@ class Openings:
         passage = self.model.passage(way)
         opening = PacketSet(self.space, self.opening(way))
 
-        def wanted(outcome: object) -> bool:
-            from notrack.netfilter.chains import Outcome
-
-            assert isinstance(outcome, Outcome)
+        def wanted(outcome: Outcome) -> bool:
             if outcome.end is not End.ON or outcome.effects.destination_nat is not None:
                 return False
             return untracked is None or (outcome.effects.track is Track.UNTRACKED) is untracked
@@ -116,15 +115,18 @@ class Openings:
     def to_groups(self) -> Pieces:
         """What is let in that goes to groups or to broadcast, where rules name such an address."""
         space = self.space
-        kinds = IntervalSet(((AddressType.BROADCAST, AddressType.BROADCAST),)) | IntervalSet.single(
-            AddressType.MULTICAST
-        )
+        kinds = IntervalSet.of((kind, kind) for kind in (AddressType.BROADCAST, AddressType.MULTICAST))
         passage = self.model.passage(Way.LOCAL_IN)
-        states = space.join(self.model.first_packets().diagram, space.among(Field.STATE, State.UNTRACKED))
-        beside = space.complement(self._messages())
-        whole = space.among(Field.FRAGMENT, 0)
-        parts = (passage.domain, states, beside, whole, space.among(Field.DESTINATION_TYPE, kinds))
-        asked = space.all_of((*parts, self._source(Way.LOCAL_IN)))
+        asked = space.all_of(
+            (
+                passage.domain,
+                self._first,
+                space.complement(self._messages()),
+                space.among(Field.FRAGMENT, 0),
+                space.among(Field.DESTINATION_TYPE, kinds),
+                self._source(Way.LOCAL_IN),
+            )
+        )
         passing = self._stateless(space.may(passage.accepted(PacketSet(space, asked)).diagram))
         found = pieces(space, passing, self._stateless(asked), self.known)
         return Pieces(tuple(one for one in found.found if one.destinations is not None))
@@ -132,11 +134,14 @@ class Openings:
     def domain(self, way: Way) -> int:
         return self._stateless(self.opening(way))
 
+    def _outside(self, way: Way) -> int:
+        """What may open a flow from addresses that others have."""
+        return self.space.meet(self.domain(way), self._source(way))
+
     def _pieces(self, way: Way, packets: int) -> Pieces:
         space = self.space
-        beside = space.complement(self._messages())
-        domain = space.all_of((self.domain(way), beside, self._source(way)))
-        domain = space.minus(domain, self._turned(way))
+        others = space.join(self._messages(), self._turned(way))
+        domain = space.minus(self._outside(way), others)
         return pieces(space, space.meet(packets, domain), domain, self.known)
 
     def _source(self, way: Way) -> int:
@@ -148,9 +153,7 @@ class Openings:
     def requests(self, way: Way) -> Pieces:
         """The ICMP requests that are let through."""
         space = self.space
-        domain = space.all_of(
-            (self.domain(way), self._icmp(), space.among(Field.ICMP_CODE, 0), self._source(way))
-        )
+        domain = space.all_of((self._outside(way), self._icmp(), space.among(Field.ICMP_CODE, 0)))
         return pieces(space, space.meet(self.accepted(way), domain), domain, self.known)
 
     def rest(self, way: Way) -> Default:
@@ -205,16 +208,13 @@ class Openings:
     def blocked(self) -> IntervalSet:
         """The sources from which nothing at all gets to the host."""
         space = self.space
-        domain = space.all_of((self.domain(Way.LOCAL_IN), self._source(Way.LOCAL_IN)))
-        found = space.meet(domain, self.accepted(Way.LOCAL_IN))
+        found = space.meet(self._outside(Way.LOCAL_IN), self.accepted(Way.LOCAL_IN))
         return self.sources - space.project(found, Field.SOURCE) if found != EMPTY else IntervalSet()
 
     @cached_property
     def sources(self) -> IntervalSet:
         """The addresses from which packets can come to the host."""
-        space = self.space
-        domain = space.all_of((self.domain(Way.LOCAL_IN), self._source(Way.LOCAL_IN)))
-        return space.project(domain, Field.SOURCE)
+        return self.space.project(self._outside(Way.LOCAL_IN), Field.SOURCE)
 
     def answers_pass(self) -> bool:
         """Whether the answers to what the host itself starts come back by the state of their flows."""

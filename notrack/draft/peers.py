@@ -2,29 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from notrack.draft.obstacles import requests_set
 from notrack.draft.service import Asked
-from notrack.netfilter.host import Host
 from notrack.netfilter.model import Model
 from notrack.netfilter.ways import Way
 from notrack.packets.address import ANY, AddressSet, Family, prefixes
 from notrack.packets.fields import AddressType, Field, State
 from notrack.packets.intervals import IntervalSet
-from notrack.ruleset.core import Ruleset
+from notrack.packets.packet_set import PacketSet
 
 _MANY = 16  # prefixes; of more peers than that nobody wants a rule each
 
 
-def narrowed(
-    ruleset: Ruleset, asked: Asked, families: tuple[Family, ...], host: Host
-) -> tuple[Asked, tuple[Family, ...]]:
+def narrowed(models: Sequence[Model], asked: Asked) -> tuple[Asked, tuple[Family, ...]]:
     """The service for the peers that get in today, where they are a few networks; and the families in which
     any do. What others send is dropped before it becomes an entry, so nothing is lost.
     """
-    accepted = {family: _accepted(ruleset, asked, family, host) for family in families}
-    left = tuple(family for family in families if accepted[family])
+    accepted = {model.family: _accepted(model, asked) for model in models}
+    left = tuple(family for family in accepted if accepted[family])
     if asked.peers != ANY:
         return asked, left
     peers = {
@@ -35,9 +33,8 @@ def narrowed(
     return replace(asked, peers=few), left
 
 
-def _accepted(ruleset: Ruleset, asked: Asked, family: Family, host: Host) -> IntervalSet:
+def _accepted(model: Model, asked: Asked) -> IntervalSet:
     """The sources of packets that open a tracked flow of the service, over whichever interface."""
-    model = Model(ruleset, family, host)
     if not model.tracks:
         return IntervalSet()
     space = model.space
@@ -45,8 +42,6 @@ def _accepted(ruleset: Ruleset, asked: Asked, family: Family, host: Host) -> Int
     new = space.all_of(
         (new, space.among(Field.STATE, State.NEW), space.among(Field.SOURCE_TYPE, AddressType.UNICAST))
     )
-    from notrack.packets.packet_set import PacketSet
-
     passage = model.passage(Way.LOCAL_IN)
     return passage.accepted(within=PacketSet(space, new)).may().project(Field.SOURCE)
 

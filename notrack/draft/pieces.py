@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from notrack.packets.address import Family
 from notrack.packets.diagram import EMPTY
-from notrack.packets.fields import ICMP_PROTOCOL, Field, interface_name, interface_prefix
+from notrack.packets.fields import Field, interface_name, interface_prefix, interface_value
 from notrack.packets.intervals import IntervalSet
 from notrack.packets.space import Space
 from notrack.proof.difference_boxes import Box, cover
@@ -42,19 +43,6 @@ class Piece:
     out_devices: tuple[str, ...] = ()
     source_ports: IntervalSet | None = None
     icmp_types: IntervalSet | None = None
-
-    @property
-    def everything(self) -> bool:
-        """Whether it is bound by nothing at all."""
-        bound = (
-            self.protocols,
-            self.ports,
-            self.sources,
-            self.destinations,
-            self.source_ports,
-            self.icmp_types,
-        )
-        return all(one is None for one in bound) and not self.devices and not self.out_devices
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,8 +100,6 @@ def _of_box(family: Family, box: Box, known: tuple[str, ...]) -> Iterator[Piece]
     if ports is None and source_ports is None:
         yield common
         return
-    from dataclasses import replace
-
     zero = IntervalSet.single(0)
     chosen = [p for p in (protocols or PORTED) if p in PORTED]
     if chosen:
@@ -150,13 +136,7 @@ def _devices(values: IntervalSet | None, known: tuple[str, ...]) -> tuple[str, .
 
 
 def _among(values: IntervalSet, known: tuple[str, ...]) -> tuple[str, ...]:
-    from notrack.packets.fields import interface_value
-
     found = tuple(name for name in known if interface_value(name) in values and name != "lo")
     if not found:
         raise UnknownDevices
     return found
-
-
-def is_icmp(piece: Piece) -> bool:
-    return piece.protocols == (ICMP_PROTOCOL[piece.family],)

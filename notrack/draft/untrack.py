@@ -21,6 +21,7 @@ from notrack.lint.engine import lint
 from notrack.lint.finding import Finding
 from notrack.lint.subject import Subject
 from notrack.netfilter.host import Host
+from notrack.netfilter.model import Model
 from notrack.netfilter.ways import Way
 from notrack.packets.address import Family
 from notrack.packets.budget import TooHard
@@ -56,11 +57,14 @@ class Untracked:
 def untrack(sources: Sequence[Source], asked: Asked, host: Host, read: Read) -> Untracked:
     """The texts with the service out of tracking, or the reasons for which that cannot be."""
     before = read(sources)
-    families = _families(before, asked)
-    first = obstacles(before.ruleset, asked, families, host)
+    models = [Model(before.ruleset, family, host) for family in _families(before, asked)]
+    try:
+        first = obstacles(models, asked)
+        asked, families = (asked, ()) if first else narrowed(models, asked)
+    except TooHard as reason:
+        first = (Obstacle(f"the rules are too hard to tell what they do with the service ({reason})", None),)
     if first:
         return Untracked(tuple(sources), refusals=first)
-    asked, families = narrowed(before.ruleset, asked, families, host)
     if not families:
         message = "nothing lets this service in through tracking: there is nothing to take out of it"
         return Untracked(tuple(sources), refusals=(Obstacle(message, None),))

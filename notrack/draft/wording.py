@@ -7,12 +7,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from notrack.draft.pieces import PORTED, Piece
 from notrack.packets.address import ANY, AddressSet, Family
 from notrack.packets.intervals import IntervalSet
+from notrack.packets.packet import PROTOCOL_NAMES
 from notrack.plan.words import address_words, port_words
 from notrack.site import model
 from notrack.site.tables.service_names import SERVICE_PORTS
 from notrack.text.record import dataclass
-
-_PROTOCOL_NAMES = {6: "tcp", 17: "udp", 132: "sctp", 47: "gre", 50: "esp", 51: "ah", 112: "vrrp", 89: "ospf"}
 
 
 @dataclass
@@ -83,7 +82,7 @@ def traffic_of(piece: Piece) -> tuple[model.Traffic, ...]:
 def named(piece: Piece, protocols: Sequence[int]) -> Iterator[tuple[str, tuple[model.Traffic, ...]]]:
     """Traffic under the names that people know: well-known ports each by itself, the rest together."""
     if piece.ports is None or not set(protocols) <= set(PORTED):
-        names = [_PROTOCOL_NAMES.get(p, f"proto-{p}") for p in protocols] or ["anything"]
+        names = [PROTOCOL_NAMES.get(p, f"proto-{p}") for p in protocols] or ["anything"]
         yield "-".join(names[:2]), tuple(model.Traffic(p) for p in protocols)
         return
     by_name: dict[str, list[int]] = {}
@@ -97,7 +96,7 @@ def named(piece: Piece, protocols: Sequence[int]) -> Iterator[tuple[str, tuple[m
         values = IntervalSet.of((port, port) for port in ports)
         yield name, tuple(model.Traffic(p, values) for p in protocols)
     if rest:
-        label = "-".join(_PROTOCOL_NAMES[p] for p in protocols)
+        label = "-".join(PROTOCOL_NAMES[p] for p in protocols)
         low, high = next(iter(rest))
         yield (
             f"{label}-{low}" + (f"-{high}" if high != low else ""),
@@ -114,8 +113,7 @@ _WELL_KNOWN |= {53: "dns", 80: "web", 443: "web"}
 def words(piece: Piece) -> str:
     """A piece as messages name it."""
     parts = [
-        ", ".join(_PROTOCOL_NAMES.get(p, f"protocol {p}") for p in (piece.protocols or ())[:4])
-        or "everything"
+        ", ".join(PROTOCOL_NAMES.get(p, f"protocol {p}") for p in (piece.protocols or ())[:4]) or "everything"
     ]
     if piece.ports is not None:
         parts.append(f"port {port_words(piece.ports)}")
