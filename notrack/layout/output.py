@@ -7,7 +7,6 @@ from dataclasses import field
 
 from notrack.packets.address import Family
 from notrack.plan.planner import Plan, leaves_to_others
-from notrack.plan.words import family_word
 from notrack.site.model import Origin, Site
 from notrack.text.record import dataclass
 
@@ -111,7 +110,7 @@ def _xtables(plan: Plan, family: Family, target: str, coexist: bool) -> Output:
 
 
 def _restore_header(site: Site, family: Family, target: str, coexist: bool) -> Iterator[str]:
-    yield f"# {family_word(family)} rules of site {site.name}. {_CHANGE}"
+    yield f"# {family.label} rules of site {site.name}. {_CHANGE}"
     if not coexist:
         yield f"# Load with: {target}-restore < {FILES[target]}"
         return

@@ -10,7 +10,7 @@ from notrack.plan.exposure import exposure
 from notrack.plan.flow import Decision, Flow
 from notrack.plan.ground import Ground
 from notrack.plan.translation import WIDEST_RANGES, Translation, answers, apart
-from notrack.plan.words import box_words, family_word
+from notrack.plan.words import box_words
 from notrack.site.model import Origin, Tracking
 from notrack.text.diagnostic import Diagnostic, Related, Severity
 from notrack.text.record import dataclass
@@ -235,7 +235,7 @@ def _conflict(flow: Flow, other: Origin, why: str, both: Box) -> Diagnostic:
     )
     return Diagnostic(
         Severity.ERROR,
-        f"{flow.kind} {flow.name} cannot be untracked in {family_word(flow.family)}: "
+        f"{flow.kind} {flow.name} cannot be untracked in {flow.family.label}: "
         f"{why} {other.keyword} {other.name}",
         flow.origin.clauses.get("untracked", flow.origin.span),
         help=mend,

@@ -26,7 +26,6 @@ from notrack.plan.nat import nat_legs
 from notrack.plan.paths import flows
 from notrack.plan.raw import helper_legs, raw_legs
 from notrack.plan.translation import SMALLEST_RANGE, Translation, apart, port_range, translations
-from notrack.plan.words import family_word
 from notrack.site.model import Client, Default, Site, SourceTranslation, Tracking
 from notrack.text.diagnostic import Diagnostic, Rejected, Related, Severity
 from notrack.text.record import dataclass
@@ -134,7 +133,7 @@ def _extent(decisions: list[Decision], tracking: bool) -> str:
 
 def _of_its_own(decision: Decision, family: Family, others: bool) -> Decision:
     """Nothing in the family needs tracking, so nothing there is tracked."""
-    why = f"nothing needs tracking in {family_word(family)}"
+    why = f"nothing needs tracking in {family.label}"
     if others:
         why += ", but the rules of others may turn it on"
         if decision.tracked:
@@ -186,7 +185,7 @@ def _tiny(line: SourceTranslation, frame: Frame, protocol: int, found: Interval 
     return Diagnostic(
         Severity.ERROR,
         f"untracked flows leave {line.origin.keyword} {line.origin.name} {what} for {label(protocol)}"
-        f" in {family_word(frame.family)}",
+        f" in {frame.family.label}",
         line.origin.span,
         help="translated answers must come back to ports at which nothing is untracked: narrow the ports of"
         " untracked services, give untracked clients a smaller `ephemeral` or `from port` range, or say"
@@ -216,7 +215,7 @@ def _tracking_off(site: Site, decision: Decision) -> Diagnostic:
     }.get(flow.kind, f"take out {flow.kind} {flow.name} or `tracking off`")
     return Diagnostic(
         Severity.ERROR,
-        f"tracking is off, but {flow.kind} {flow.name} needs it in {family_word(flow.family)}: "
+        f"tracking is off, but {flow.kind} {flow.name} needs it in {flow.family.label}: "
         + decision.reason,
         site.tracking.off.span,
         help=mend,

@@ -9,7 +9,7 @@ from notrack.packets.address import Family
 from notrack.plan.flow import Decision
 from notrack.plan.ground import label
 from notrack.plan.planner import FamilyPlan, Plan
-from notrack.plan.words import family_word, port_items
+from notrack.plan.words import port_items
 
 SCHEMA_VERSION = 1
 
@@ -66,7 +66,7 @@ def as_text(plan: Plan) -> str:
     """The plan as `notrack plan` prints it: one line a flow, IPv4 and IPv6 together where they agree."""
     out = [f"site {plan.site.name}"]
     for family, found in plan.families.items():
-        out.append(f"  {family_word(family)}: {_extent(found)}")
+        out.append(f"  {family.label}: {_extent(found)}")
     out += [f"  {line}" for line in _translation_ports(plan)]
     if plan.beside_others:
         out.append("  beside the rules of others: what they translate must not be among the untracked flows")
@@ -90,7 +90,7 @@ def _translation_ports(plan: Plan) -> Iterator[str]:
     for family, found in plan.families.items():
         for protocol, (low, high) in sorted(found.ranges.items()):
             yield (
-                f"{family_word(family)}: translation uses {label(protocol)} ports {low}-{high},"
+                f"{family.label}: translation uses {label(protocol)} ports {low}-{high},"
                 " apart from what is untracked"
             )
 
@@ -145,7 +145,7 @@ def _name(decision: Decision) -> str:
 
 
 def _families(row: Row) -> str:
-    return "" if len({decision.flow.family for decision in row}) == 2 else family_word(row[0].flow.family)
+    return "" if len({decision.flow.family for decision in row}) == 2 else row[0].flow.family.label
 
 
 def _what(decision: Decision) -> str:

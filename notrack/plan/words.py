@@ -10,10 +10,6 @@ from notrack.plan.ground import label
 _FEW = 4
 
 
-def family_word(family: Family) -> str:
-    return "IPv4" if family is Family.IPV4 else "IPv6"
-
-
 def port_items(ports: IntervalSet, dash: str = "-") -> list[str]:
     """Ports as `80` and `8000-8010`; all ports give an empty list."""
     if ports == PORTS:

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from notrack.packets.address import prefix_text, prefixes
 from notrack.packets.fields import AddressType
 from notrack.packets.witness import Witness
-from notrack.plan.words import family_word
 from notrack.proof.fault import Fault, Side
 from notrack.proof.validation import Proof, Shown
 from notrack.text.diagnostic import Diagnostic, Related, Severity
@@ -41,7 +40,7 @@ def _diagnostic(fault: Fault) -> Diagnostic:
     related = () if asked is None or fault.wants is None or fault.wants.origin is None else (
         Related(asked, f"{fault.wants.origin.text} asks for it"),
     )  # fmt: skip
-    message = f"{fault.target}: {fault.what} ({family_word(fault.family)})"
+    message = f"{fault.target}: {fault.what} ({fault.family.label})"
     return Diagnostic(Severity.ERROR, message, rule, _HELP, related, tuple(_notes(fault)))
 
 
@@ -87,7 +86,7 @@ def explained(proof: Proof, *, agreed: bool) -> str:
 
 def _proven(shown: Shown) -> Iterator[str]:
     how = "on all four ways through the host" if shown.composed else "place by place, so on all four ways"
-    yield f"{shown.target}, {family_word(shown.family)}: proven"
+    yield f"{shown.target}, {shown.family.label}: proven"
     what = f"{shown.legs} legs of the plan ask for"
     yield f"  {shown.rules} rules, read back, do for every packet what {what}, {how}"
     if shown.places:

@@ -10,7 +10,7 @@ from notrack.site import model
 from notrack.site.addresses import AddressBook, families_of
 from notrack.site.clauses import checked_clauses
 from notrack.site.faults import Faults
-from notrack.site.flow import FAMILY_NAMES, Flow
+from notrack.site.flow import Flow
 from notrack.site.portbook import PortBook
 from notrack.site.sides import Sides, place
 from notrack.site.syntax import Atom, Clause, Statement
@@ -150,7 +150,7 @@ def _icmp(flow: Flow) -> model.Icmp:
     left = flow.families & families_of(peers)
     for atom, kind in zip(flow.statement.atoms, types, strict=True):
         if kind is not None and not left & type_families(kind):
-            only = FAMILY_NAMES[next(iter(type_families(kind)))]
+            only = next(iter(type_families(kind))).label
             flow.faults.error(
                 atom.span, f"`{atom.text}` is of {only} only", f"no {only} address is meant here"
             )

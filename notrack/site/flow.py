@@ -20,7 +20,6 @@ from notrack.text.diagnostic import Related
 from notrack.text.record import dataclass
 from notrack.text.source import Span
 
-FAMILY_NAMES = {Family.IPV4: "IPv4", Family.IPV6: "IPv6"}
 UNSPECIFIED = AddressSet(IntervalSet.single(0), IntervalSet.single(0))
 
 
@@ -137,8 +136,8 @@ class Flow:
             fitting = left & families_of(addresses)
             clause = self.clauses.get(key)
             if not fitting and clause is not None:
-                have = " and ".join(FAMILY_NAMES[f] for f in sorted(left, key=str))
-                here = " and ".join(FAMILY_NAMES[f] for f in families_of(addresses))
+                have = " and ".join(f.label for f in sorted(left, key=str))
+                here = " and ".join(f.label for f in families_of(addresses))
                 what = f"`{spoken.word.text}` is" if spoken else "this is"
                 related = (Related(spoken.span, f"{what} {have}"),) if spoken else ()
                 message = f"these addresses are {here}, the rest of the declaration is {have}"

@@ -77,10 +77,9 @@ def read_address(text: str) -> Prefix | Slip:
         return _bad_length(text, address, tail, family)
     length = int(tail)
     if length > family.bits:
-        name = "IPv4" if family is Family.IPV4 else "IPv6"
         return Slip(
             f"prefix length {length} is too long in `{text}`",
-            f"an {name} prefix has at most {family.bits} bits: write `{address}` for the one address",
+            f"an {family.label} prefix has at most {family.bits} bits: write `{address}` for the one address",
         )
     return Prefix(family, value, length)
 

@@ -124,7 +124,7 @@ def address_range(word: str, family: Family) -> IntervalSet:
     low = _literal(first, family)
     high = _literal(last, family) if dash else low
     if low is None or high is None:
-        raise Meaningless(f"{word!r} is no range of {_spoken(family)} addresses")
+        raise Meaningless(f"{word!r} is no range of {family.label} addresses")
     return IntervalSet(((low, high),)) if low <= high else IntervalSet()
 
 
@@ -283,7 +283,7 @@ def _mask(text: str, family: Family) -> int:
     if 0 <= length <= family.bits:
         return (1 << family.bits) - (1 << family.bits - length)
     if length > family.bits:
-        raise Meaningless(f"a prefix of {_spoken(family)} has at most {family.bits} bits, not {text}")
+        raise Meaningless(f"a prefix of {family.label} has at most {family.bits} bits, not {text}")
     mask = _literal(text, family) if "." in text or ":" in text else None
     if mask is None:
         raise Meaningless(f"{text!r} is no mask")
@@ -308,9 +308,5 @@ def masked(base: int, mask: int, bits: int) -> IntervalSet | None:
 def _not_an_address(text: str, family: Family) -> str:
     other = Family.IPV4 if family is Family.IPV6 else Family.IPV6
     if _literal(text, other) is not None:
-        return f"{text} is an {_spoken(other)} address, the rules are for {_spoken(family)}"
-    return f"{text!r} is no {_spoken(family)} address"
-
-
-def _spoken(family: Family) -> str:
-    return "IPv4" if family is Family.IPV4 else "IPv6"
+        return f"{text} is an {other.label} address, the rules are for {family.label}"
+    return f"{text!r} is no {family.label} address"
