@@ -46,7 +46,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    from notrack.cli import ruleside
     from notrack.cli.messages import note
+    from notrack.packets.address import Family
 
     wanted = 1 if args.live else 2
     if len(args.rules) != wanted:
@@ -59,7 +61,7 @@ def run(args: argparse.Namespace) -> int:
     hosts = _hosts(args, before, after)
     if hosts is None:
         return NOT_UNDERSTOOD
-    compared = _compared(args, before, after, hosts)
+    compared = ruleside.compared(before, after, hosts, Family(args.family) if args.family else None)
     if compared is None:
         note("the two rulesets are of different families: there is nothing to compare")
         return USAGE
@@ -97,22 +99,6 @@ def _hosts(args: argparse.Namespace, before: Side, after: Side) -> dict[Family, 
     from notrack.cli.hostfile import hosts
 
     return hosts(args.host, args.color, before.hosts or after.hosts)
-
-
-def _compared(
-    args: argparse.Namespace, before: Side, after: Side, hosts: dict[Family, Host]
-) -> Compared | None:
-    from notrack.packets.address import Family
-    from notrack.proof.difference import difference
-    from notrack.report.difference import Compared, families
-
-    both, left_out = families(before.families, after.families)
-    if args.family:
-        both, left_out = [Family(args.family)], []
-    if not both:
-        return None
-    found = tuple(difference(before.ruleset, after.ruleset, family, hosts[family]) for family in both)
-    return Compared(before.ruleset, after.ruleset, hosts, found, tuple(left_out))
 
 
 def _print(compared: Compared, args: argparse.Namespace) -> None:

@@ -88,20 +88,18 @@ def _text(draft: Draft, args: argparse.Namespace) -> str:
 
 def _compare(rules: Side, text: str, host: Host, args: argparse.Namespace) -> None:
     """How the compiled draft differs from the rules, on standard error."""
+    from notrack.cli import ruleside
     from notrack.cli.messages import note
-    from notrack.cli.ruleside import compiled
     from notrack.cli.sitefile import planned_text
     from notrack.packets.address import Family
-    from notrack.proof.difference import difference
-    from notrack.report.difference import Compared, as_text, families
+    from notrack.report.difference import as_text
     from notrack.text.source import Source
 
     plan = planned_text(Source("the draft", text), args.color)
     if plan is None:
         note("the draft does not compile as it is: mend what is marked")
         return
-    made = compiled(plan, "iptables")
-    both, left_out = families(rules.families, tuple(type(rules.families[0])) if rules.families else ())
-    found = tuple(difference(rules.ruleset, made, family, host) for family in both)
-    compared = Compared(rules.ruleset, made, dict.fromkeys(Family, host), found, tuple(left_out))
-    sys.stderr.write("\nThe compiled draft beside the rules:\n" + as_text(compared, brief=True))
+    made = ruleside.Side(ruleside.compiled(plan, "iptables"), tuple(Family))
+    compared = ruleside.compared(rules, made, dict.fromkeys(Family, host))
+    if compared is not None:
+        sys.stderr.write("\nThe compiled draft beside the rules:\n" + as_text(compared, brief=True))

@@ -250,7 +250,7 @@ def _report(runs: list[Run], rules: Sequence[Rule], args: argparse.Namespace, se
 
         if not written([file for file in fixed if file not in from_input]):
             return REFUSED
-        note(_mended(fixed))
+        note(_mended(fixed, "mended"))
     if from_input:
         print(from_input[0].text, end="")
         return DONE
@@ -275,15 +275,15 @@ def _show_changes(runs: list[Run]) -> int:
     changed = [file for one in runs for file in one.fixed if file.changed]
     for file in changed:
         print(unified(file), end="")
-    note(_mended(changed).replace("mended", "would mend"))
+    note(_mended(changed, "would mend"))
     return FINDINGS if changed else DONE
 
 
-def _mended(fixed: Sequence[Fixed]) -> str:
+def _mended(fixed: Sequence[Fixed], verb: str) -> str:
     findings = sum(len(file.applied) for file in fixed)
     files = sum(1 for file in fixed if file.changed)
     plural = ("s" if findings != 1 else "", "s" if files != 1 else "")
-    return f"mended {findings} finding{plural[0]} in {files} file{plural[1]}"
+    return f"{verb} {findings} finding{plural[0]} in {files} file{plural[1]}"
 
 
 def _lines(runs: list[Run], rules: Sequence[Rule], args: argparse.Namespace) -> Iterator[str]:

@@ -6,16 +6,18 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
+from notrack.cli.rulesfile import form
 from notrack.lint.configuration import Configuration
 from notrack.lint.subject import Subject
 from notrack.netfilter.host import Host
 from notrack.packets.address import Family
 from notrack.ruleset.formats import Document, Include, Reading, read_all
-from notrack.ruleset.recognition import Format, recognised
+from notrack.ruleset.recognition import RULES, Format, recognised
 from notrack.text.diagnostic import Diagnostic, Rejected
 from notrack.text.source import Source
 
 _FAMILY = re.compile(r"(?i)(?:ip)?v?[46](?=\W|$)|\bip6?(?=tables)")
+_LINTED = RULES | {Format.SITE}
 _LEFTOVERS = re.compile(r".*(?:~|\.(?:bak|orig|swp|old|rpmsave|rpmnew|dpkg-\w+))$|\..*")
 
 
@@ -37,14 +39,9 @@ def files(names: Iterable[str], configuration: Configuration) -> Iterator[str]:
 def _holds_rules(path: Path) -> bool:
     """Whether a file in a directory is one to read: others are not asked for by name."""
     try:
-        with path.open("rb") as file:
-            head = file.read(65536)
+        return form(path) in _LINTED
     except OSError:
         return False
-    if b"\0" in head:
-        return False
-    form = recognised(head.decode("utf-8", "surrogateescape"))
-    return form in (Format.XTABLES, Format.NFT, Format.NFT_JSON, Format.SHELL, Format.SITE)
 
 
 def pair(name: str) -> str:

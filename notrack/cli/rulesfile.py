@@ -7,8 +7,10 @@ from pathlib import Path
 
 from notrack.cli.messages import note
 from notrack.ruleset.formats import Include
+from notrack.ruleset.recognition import Format, recognised
 from notrack.text.source import Source
 
+_HEAD = 65536  # octets; what they do not tell, nothing behind them will
 _LARGEST = 256 * 2**20  # octets; no ruleset is larger
 
 
@@ -28,6 +30,13 @@ def sources(names: list[str]) -> list[Source] | None:
 def _octets(path: Path) -> bytes:
     with path.open("rb") as file:
         return file.read(_LARGEST)
+
+
+def form(path: Path) -> Format | None:
+    """What the beginning of a file looks like, for files that were not asked for by name. Raises OSError."""
+    with path.open("rb") as file:
+        head = file.read(_HEAD)
+    return None if b"\0" in head else recognised(head.decode("utf-8", "surrogateescape"))
 
 
 def including(names: list[str]) -> Include:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from notrack.cli.messages import note, tell
-from notrack.cli.rulesfile import including, sources
+from notrack.cli.rulesfile import form, including, sources
 from notrack.netfilter.host import UNKNOWN_HOST, Host
 from notrack.packets.address import AddressSet, Family
 from notrack.ruleset.core import Ruleset
@@ -20,6 +20,7 @@ from notrack.text.source import Source
 
 if TYPE_CHECKING:
     from notrack.plan.planner import Plan
+    from notrack.report.difference import Compared
 
 NOBODY = AddressSet()
 
@@ -120,13 +121,12 @@ def _inside(folder: Path) -> list[str]:
     halves = [str(path) for path in pair if path.is_file()]
     if halves:
         return halves
-    found = []
-    for path in sorted(folder.iterdir()):
-        if path.is_file() and not path.name.startswith(".") and not path.name.endswith(("~", ".bak", ".old")):
-            head = path.read_bytes()[:65536].decode("utf-8", "surrogateescape")
-            if recognised(head) in RULES:
-                found.append(str(path))
-    return found
+    files = [path for path in sorted(folder.iterdir()) if path.is_file() and not _is_leftover(path.name)]
+    return [str(path) for path in files if form(path) in RULES]
+
+
+def _is_leftover(name: str) -> bool:
+    return name.startswith(".") or name.endswith(("~", ".bak", ".old"))
 
 
 def _families(ruleset: Ruleset, documents: tuple[Document, ...]) -> tuple[Family, ...]:
@@ -137,17 +137,29 @@ def _families(ruleset: Ruleset, documents: tuple[Document, ...]) -> tuple[Family
 
 def live(color: str) -> Side | None:
     """The rules and the facts of this host; None after it was told why they cannot be had."""
-    from notrack.host.facts import facts
-    from notrack.host.live import live_rules
-    from notrack.host.system import LiveSystem
+    from notrack.cli.liverules import in_force
 
-    system = LiveSystem()
-    found = live_rules(system)
-    for problem in found.problems:
-        note(problem)
-    if not found.texts and found.problems:
+    found = in_force()
+    if found is None:
         return None
-    reading = read_all(found.sources())
+    texts, host = found
+    reading = read_all(texts)
     tell([one for one in reading.diagnostics if one.severity is not Severity.INFO], color)
     formats = frozenset(document.format for document in reading.documents if document.format is not None)
-    return Side(reading.ruleset, tuple(Family), dict.fromkeys(Family, facts(system)), formats)
+    return Side(reading.ruleset, tuple(Family), dict.fromkeys(Family, host), formats)
+
+
+def compared(
+    before: Side, after: Side, hosts: dict[Family, Host], only: Family | None = None
+) -> Compared | None:
+    """The difference in each family that both sides speak of, or in one; None if there is none to compare."""
+    from notrack.proof.difference import difference
+    from notrack.report.difference import Compared, families
+
+    both, left_out = families(before.families, after.families)
+    if only is not None:
+        both, left_out = [only], []
+    if not both:
+        return None
+    found = tuple(difference(before.ruleset, after.ruleset, family, hosts[family]) for family in both)
+    return Compared(before.ruleset, after.ruleset, hosts, found, tuple(left_out))

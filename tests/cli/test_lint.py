@@ -154,8 +154,9 @@ def test_a_directory_is_one_host_and_only_rules_are_read(tmp_path: Path, rules: 
     (tmp_path / "rules.v4.bak").write_text(KEEPER)
     (tmp_path / ".hidden.v4").write_text(KEEPER)
     (tmp_path / "rules.v6").write_text(CLEAN)
+    (tmp_path / "sets.conf").write_text("create office hash:net\nadd office 198.51.100.0/24\n")
     found = linted(str(tmp_path))
-    assert [Path(one["file"]).name for one in found["files"]] == ["rules.v4", "rules.v6"]
+    assert [Path(one["file"]).name for one in found["files"]] == ["rules.v4", "rules.v6", "sets.conf"]
 
 
 def test_files_are_one_host_unless_they_are_told_apart(tmp_path: Path, rules: Path) -> None:
